@@ -1,0 +1,198 @@
+"""click, once: the group of commands, options made from the one list, and wrong usage told as our own errors.
+
+Called by ``cli.main`` for every command; the files of the commands take their decorators from here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import click
+
+from mini_flink import __version__
+from mini_flink.cli import COMMANDS, PROGRAM, overview
+from mini_flink.config import GIB, KIB, MIB, OPTIONS, Option, Settings
+from mini_flink.config_layers import CONFIG_FILE, resolve
+from mini_flink.errors import UsageError
+from mini_flink.suggest import did_you_mean
+
+
+class Command(click.Command):
+    """A command whose help is one line per option, with an example in the first two lines.
+
+    What follows ``--`` is not parsed; it is in ``context.meta["job_args"]``.
+    """
+
+    usage: str = "[OPTIONS]"
+    example: str = ""
+    takes_job_args: bool = False
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if self.takes_job_args and "--" in args:
+            cut = args.index("--")
+            args, ctx.meta["job_args"] = args[:cut], tuple(args[cut + 1 :])
+        return super().parse_args(ctx, args)
+
+    def get_help(self, ctx: click.Context) -> str:
+        head = f"Usage:   {ctx.command_path} {self.usage}\nExample: {PROGRAM} {self.example}\n\n{self.help}"
+        return "\n".join([head, *_option_lines(self.params)])
+
+
+class Group(click.Group):
+    """Commands by name, imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return [name for name, _, _ in COMMANDS]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        for name, module, _ in COMMANDS:
+            if name == cmd_name:
+                command: click.Command = importlib.import_module(module).command
+                return command
+        return None
+
+    def get_help(self, ctx: click.Context) -> str:  # noqa: ARG002
+        return overview()
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        refuse_unknown(self, ctx, args)
+        return super().resolve_command(ctx, args)
+
+
+class Subgroup(click.Group):
+    """A command that has commands of its own, such as ``dead-letters list``."""
+
+    def get_help(self, ctx: click.Context) -> str:
+        names = self.list_commands(ctx)
+        lines = [f"  {name:<14}{self.commands[name].get_short_help_str(80)}" for name in names]
+        usage = f"Usage:   {ctx.command_path} COMMAND\nExample: {ctx.command_path} {names[0]} --data-dir D"
+        return "\n".join([usage, "", "Commands", *lines])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        refuse_unknown(self, ctx, args)
+        return super().resolve_command(ctx, args)
+
+
+def refuse_unknown(group: click.Group, ctx: click.Context, args: list[str]) -> None:
+    """Our own error for a command that is not there, with the nearest one that is."""
+    name, known = args[0], group.list_commands(ctx)
+    if name not in known and not name.startswith("-"):
+        otherwise = f"{ctx.command_path} --help lists the commands: {', '.join(known)}"
+        help_ = did_you_mean(name, known, otherwise=otherwise)
+        if name.endswith(".py"):
+            help_ = f"did you mean {PROGRAM} serve {name}?"
+        raise UsageError(f"unknown command {name}", help=help_)
+
+
+@click.group("mini_flink", cls=Group, no_args_is_help=False)
+@click.version_option(__version__, message="mini_flink %(version)s")
+def program() -> None:
+    """The whole command line."""
+
+
+def run(words: list[str]) -> int:
+    """Parse and run; raises MiniFlinkError for everything that can go wrong on purpose."""
+    names = [name for name, _, _ in COMMANDS if name == words[0]]
+    place = " ".join([PROGRAM, *names])
+    try:
+        # Not click's own main: that one would print for itself on Ctrl-C and on a closed pipe.
+        with program.make_context(PROGRAM, words) as context:
+            code = program.invoke(context)
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.exceptions.NoSuchOption as error:
+        raise _unknown_option(error) from None
+    except click.UsageError as error:
+        raise UsageError(error.format_message().rstrip("."), help=f"{place} --help") from None
+    return code if isinstance(code, int) else 0
+
+
+def _unknown_option(error: click.exceptions.NoSuchOption) -> UsageError:
+    ctx = error.ctx
+    command = ctx.command_path if ctx else PROGRAM
+    known = [flag for parameter in (ctx.command.get_params(ctx) if ctx else []) for flag in parameter.opts]
+    bare = {flag.lstrip("-"): flag for flag in known}
+    hint = did_you_mean(error.option_name.lstrip("-"), bare, otherwise="")
+    hint = hint.replace("did you mean ", "did you mean --") + "   " if hint else ""
+    name = command.removeprefix(PROGRAM).strip() or "mini_flink"
+    return UsageError(
+        f"unknown option {error.option_name} for {name}", help=f"{hint}all options: {command} --help"
+    )
+
+
+def options_of(command: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorate a click command with all options of the list that it takes, and ``--config``.
+
+    Values stay text: they are converted and checked where those of the file and the environment are.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        config = click.option("--config", metavar="FILE", help=f"settings, in the place of ./{CONFIG_FILE}")
+        function = config(function)
+        for option in reversed([option for option in OPTIONS if command in option.commands]):
+            function = _click_option(option)(function)
+        return function
+
+    return decorate
+
+
+def _click_option(option: Option) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    flag = f"{option.flag}/--no-{option.flag[2:]}" if option.type is bool else option.flag
+    return click.option(
+        flag,
+        option.name,
+        default=None,
+        type=None if option.type is bool else str,
+        metavar=None if option.type is bool else _metavar(option),
+        help=option.meaning + _default_text(option),
+    )
+
+
+def _metavar(option: Option) -> str:
+    if option.choices:
+        return "|".join(option.choices)
+    if option.type is int:
+        return {"ms": "MS", "bytes": "BYTES"}.get(option.unit, "N")
+    return "DIR" if option.name.endswith("_dir") else "TEXT"
+
+
+def _default_text(option: Option) -> str:
+    if option.default is None or option.type is bool:
+        return ""
+    return f" [{_shown(option)}]"
+
+
+def _shown(option: Option) -> str:
+    if option.unit == "bytes":
+        for size, name in ((GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")):
+            if option.default % size == 0:
+                return f"{option.default // size} {name}"
+    return str(option.default)
+
+
+def _option_lines(parameters: list[click.Parameter]) -> Iterator[str]:
+    groups = {option.name: option.group for option in OPTIONS}
+    shown = ""
+    for parameter in parameters:
+        if not isinstance(parameter, click.Option):
+            continue
+        group = groups.get(parameter.name or "", "Other")
+        if group != shown:
+            yield f"\n{group}"
+            shown = group
+        names = parameter.opts[0] + (f" {parameter.metavar}" if parameter.metavar else "")
+        yield f"  {names:<32}{parameter.help}"
+
+
+def settings_from(given: dict[str, Any]) -> Settings:
+    """The settings of a command from click's parameters: what was not given there comes from elsewhere."""
+    config_file = given.pop("config")
+    command_line = {name: value for name, value in given.items() if value is not None}
+    return resolve(command_line, environment=os.environ, directory=os.getcwd(), config_file=config_file)

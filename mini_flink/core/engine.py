@@ -1,0 +1,599 @@
+"""The worker's machine: frames in, batches through the tasks, one commit record, then frames out.
+
+What it owns: the channels, the input queue, the batch, the commit. What it never does: touch a socket, a
+file or a clock (``effects`` go out, time comes in). Who calls it: the worker's loop, the local runner, the
+test harness and the simulation, all in the same way::
+
+    effects = engine.receive(message, now)      # any number of times
+    effects = engine.step(now, now_ms)          # runs one batch; carry the effects out in their order
+    engine.flushed(now)                         # when the table holds what a Flush asked for
+
+One rule carries the promises: the effects of a step are Append, Sync, Send, in this order. Nothing is sent
+and nothing is acknowledged before the commit that it rests on is durable.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import Protocol
+
+from mini_flink import wire
+from mini_flink.core import shares
+from mini_flink.core.effects import Append, Connect, Effect, Flush, Recycle, Send, Sync
+from mini_flink.core.links import Link
+from mini_flink.errors import CorruptionError, FolderError, RecordError
+from mini_flink.ids import gateway_name
+from mini_flink.records import Origin
+from mini_flink.state import layout
+from mini_flink.state.overlay import Overlay, Readable
+
+COMMIT_FORMAT = 1
+
+
+class Task(Protocol):
+    """One stage in this worker, as the operators build it."""
+
+    def process(self, subtask: int, key: bytes | None, value: bytes, origin: Origin | None) -> None: ...
+
+
+class Progress(Protocol):
+    """Where the machine leaves word of what it is doing, for whoever looks from outside."""
+
+    def begin(self, source: int, session: int, number: int) -> None: ...
+    def idle(self) -> None: ...
+
+
+class Undertaker(Protocol):
+    """Describes a record that failed: logs it, and gives its error id, operator and dead letter."""
+
+    def bury(self, record: wire.Record, error: RecordError, now_ms: int) -> tuple[str, str, bytes]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a process is, as every message and commit says it."""
+
+    name: str
+    incarnation: int
+    generation: int = 1
+    endpoint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The machine's limits; see the options of the same names."""
+
+    batch_records: int = 1024
+    batch_bytes: int = 4 << 20
+    batch_s: float = 0.01
+    commit_limit_bytes: int = 16 << 20
+    overlay_bytes: int = 32 << 20
+    flush_interval_s: float = 1.0
+    channel_window_bytes: int = 4 << 20
+
+
+@dataclass(slots=True)
+class Counters:
+    """What happened, for status and metrics; only ever raised."""
+
+    records_in: int = 0
+    records_out: int = 0
+    batches: int = 0
+    commits: int = 0
+    expired: int = 0
+    dead_letters: int = 0
+    dropped_outputs: int = 0
+    fenced: int = 0
+    replies: int = 0
+
+
+@dataclass(slots=True)
+class _Feed:
+    """A source without requests: its elements are numbered inputs, and their position is committed."""
+
+    link: Link
+    elements: Iterator[wire.Record]
+
+
+def source_code(peer: str) -> int:
+    """A peer's name as the number that stands for it on the progress page."""
+    return (1 << 16 if peer.startswith("g") else 1) + (int(peer[1:]) if peer[1:].isdigit() else 1 << 20)
+
+
+class Engine:
+    """One worker. ``tasks`` are set before the first step: their stages send through ``output``."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        workers: Iterable[str],
+        gateways: Iterable[str],
+        table: Readable,
+        *,
+        limits: Limits,
+        progress: Progress,
+        undertaker: Undertaker,
+        clock: Callable[[], float],
+        durable: bool = True,
+        poison: tuple[int, int, int] | None = None,
+    ) -> None:
+        self.identity = identity
+        self.overlay = Overlay(table)
+        self.counters = Counters()
+        self.epoch = 0
+        self.commit_number = 0
+        self.storage_full = False
+        self.tasks: Mapping[int, Task] = {}
+        self._limits = limits
+        self._progress = progress
+        self._undertaker = undertaker
+        self._clock = clock
+        self._durable = durable
+        self._poison = poison
+        self._table = table
+        self._links: dict[str, Link] = {}
+        for name in workers:
+            self._add_link(name)
+        for name in gateways:
+            self._add_link(name, is_gateway=True)
+        self._home = self._links[identity.name]
+        self._workers = [self._links[name] for name in workers]
+        self._gateways = [self._links[name] for name in gateways]
+        self._queue: deque[tuple[Link, int, int, bytes]] = deque()
+        self._local: deque[tuple[int, wire.Record]] = deque()
+        self._feeds: list[_Feed] = []
+        self._changed: dict[str, Link] = {}
+        self._emitted: list[tuple[int, int, bytes | None, bytes]] = []
+        self._replied: list[tuple[int, list[tuple[str, str]], str | None, bytes]] = []
+        self._returns: dict[tuple[int, int], shares.Returns] = {}
+        self._output_bytes = 0
+        self._batch_bytes = 0
+        self._flush: Flush | None = None
+        self._flush_due_s: float | None = None
+        self._unsaved_bytes = 0
+
+    def _add_link(self, name: str, *, is_gateway: bool = False) -> Link:
+        link = Link(name, self._limits.channel_window_bytes, self._table.get, is_gateway=is_gateway)
+        self._links[name] = link
+        return link
+
+    # --- recovery ---------------------------------------------------------------------------------------
+
+    def recover(self, commit_number: int, log: Iterable[tuple[int, bytes]]) -> None:
+        """Take over what table and log hold.
+
+        Call it before anything else. There is one recovery for every crash, and it runs no user code.
+        """
+        self.commit_number = commit_number
+        channels = self._table.get(layout.CHANNELS)
+        if channels is not None:
+            for peer, session, position, acked, next in wire.unpack(channels):
+                self._link(peer).take_over(session, position, acked, next)
+        for number, payload in log:
+            self._redo(number, payload)
+        self.overlay.rebuild_members(layout.entry_prefix)
+        self._drop_stale_outbox()
+        home = self._home
+        home.processed = home.outbound.acked
+        self._local.extend((number, wire.decode_record(data)) for number, data in home.outbound.remaining())
+
+    def _redo(self, number: int, payload: bytes) -> None:
+        form, generation, _incarnation, epoch, links, outputs, changes, _timers = wire.unpack(payload)
+        expected = (COMMIT_FORMAT, self.identity.generation, self.commit_number + 1)
+        if (form, generation, number) != expected:
+            raise CorruptionError(
+                f"commit {number} does not belong here: format {form}, generation {generation}, "
+                f"after commit {self.commit_number}"
+            )
+        self.commit_number = number
+        self.epoch = epoch
+        for peer, session, position, acked, _next in links:
+            self._link(peer).redo(session, position, acked)
+        for peer, first, records in outputs:
+            self._link(peer).redo_output(first, records)
+            self._unsaved_bytes += sum(map(len, records))
+        for peer, _session, _position, _acked, next in links:
+            self._link(peer).redo_next(next)
+        self.overlay.apply(changes)
+
+    def _link(self, peer: str) -> Link:
+        link = self._links.get(peer)
+        return self._add_link(peer, is_gateway=peer.startswith("g")) if link is None else link
+
+    def _drop_stale_outbox(self) -> None:
+        """Outbox records of dead gateways and slots that are gone, left by a crash before their removal."""
+        live = {
+            layout.outbox_key(f"{link.peer}/{link.session}".encode(), 0)[:-8]: link.outbound
+            for link in self._links.values()
+        }
+        stale: dict[bytes, bytes | None] = {}
+        for key, _ in self._table.scan(layout.OUTBOX):
+            outbound = live.get(key[:-8])
+            if outbound is None or not outbound.acked < int.from_bytes(key[-8:], "big") < outbound.next:
+                stale[key] = None
+        if stale:
+            self.overlay.apply(stale)
+
+    def check_deliverable(self, stages: Collection[int], uids: Mapping[int, str]) -> None:
+        """FolderError if something undelivered is for an operator that the job does not have any more."""
+        outbounds = [link.outbound for link in self._links.values() if not link.is_gateway]
+        waiting = {
+            wire.decode_record(data).stage for outbound in outbounds for _, data in outbound.remaining()
+        }
+        lost = sorted(uids.get(stage, f"number {stage}") for stage in waiting - set(stages))
+        if lost:
+            raise FolderError(
+                f"records are still to be delivered to {', '.join(map(repr, lost))}, where no stage of the "
+                "job begins any more",
+                help="start the job as it was once, let it finish its work, then change it",
+            )
+
+    def add_feed(self, name: str, stage: int, elements: Iterator[bytes]) -> None:
+        """A source without requests feeds ``stage``; those of its elements that are committed are skipped."""
+        link = self._link(name)
+        rest = islice(elements, link.inbound.committed, None)
+        records = (wire.Record(stage, 0, None, value, *wire.NO_ORIGIN, 0, 0) for value in rest)
+        self._feeds.append(_Feed(link, records))
+
+    # --- messages in ------------------------------------------------------------------------------------
+
+    def hello(self) -> list[Effect]:
+        """The first messages of this incarnation: its position to every peer, and where it listens."""
+        known = [link for link in self._links.values() if link.incarnation and link is not self._home]
+        for link in known:
+            link.flags |= wire.RESEND
+        return [self._message(link, 0, [], self.identity.endpoint) for link in known]
+
+    def meet(self, peer: str, incarnation: int, endpoint: str) -> list[Effect]:
+        """The supervisor (or the peer itself) says where ``peer`` listens now."""
+        link = self._links.get(peer)
+        if link is None or link is self._home or incarnation <= link.incarnation:
+            return []
+        link.incarnation = incarnation
+        link.endpoint = endpoint
+        if link.is_gateway:
+            self._new_session(link, incarnation)
+        link.outbound.rewind(link.outbound.acked)
+        link.owes_position = True
+        return [Connect(peer, endpoint)]
+
+    def receive(self, message: wire.Data, now: float) -> list[Effect]:
+        """Take a data message in: its records into the queue, its position into the outbox."""
+        link = self._links.get(message.sender)
+        if link is None or message.generation != self.identity.generation:
+            self.counters.fenced += 1
+            return []
+        effects: list[Effect] = []
+        if message.incarnation > link.incarnation and message.endpoint:
+            effects = self.meet(message.sender, message.incarnation, message.endpoint)
+        if message.incarnation != link.incarnation:
+            self.counters.fenced += 1
+            return effects
+        if link.is_gateway and not self._new_session(link, message.session):
+            return effects
+        self._take_position(link, message, now)
+        if message.records:
+            self._take_records(link, message)
+        return effects
+
+    def _new_session(self, link: Link, session: int) -> bool:
+        if session == link.session:
+            return True
+        if not link.hear_of(session):
+            return False
+        self._queue = deque(item for item in self._queue if item[0] is not link)
+        self._changed[link.peer] = link
+        return True
+
+    def _take_position(self, link: Link, message: wire.Data, now: float) -> None:
+        if link.outbound.acknowledge(message.position, now):
+            self._changed[link.peer] = link
+        if message.flags & wire.RESEND:
+            link.outbound.rewind(message.position)
+
+    def _take_records(self, link: Link, message: wire.Data) -> None:
+        inbound = link.inbound
+        first, records = inbound.accept(message.first, message.records)
+        if not records:
+            link.owes_position = True
+            if inbound.gap_to_report(message.first):
+                link.flags |= wire.RESEND
+            return
+        session = link.session
+        self._queue.extend((link, session, number, record) for number, record in enumerate(records, first))
+
+    # --- one batch --------------------------------------------------------------------------------------
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a step would run a record."""
+        return bool(self._local or self._queue or self._feeds) and not self.stalled
+
+    @property
+    def stalled(self) -> bool:
+        """No batch may run now: no space for its commit, or memory is full until the flush is done."""
+        return self.storage_full or (self._flush is not None and self._over_limit())
+
+    def _over_limit(self) -> bool:
+        return self.overlay.active_bytes + self._unsaved_bytes > self._limits.overlay_bytes
+
+    def step(self, now: float, now_ms: int) -> list[Effect]:
+        """Run a batch if there is something to run; commit it; send what is due."""
+        effects: list[Effect] = []
+        if self.has_work and self._run_batch(now, now_ms):
+            effects.append(self._seal())
+            if self._durable:
+                effects.append(Sync())
+            if self._flush_due_s is None:
+                self._flush_due_s = now + self._limits.flush_interval_s
+        self._send_due(effects, now)
+        self._maybe_flush(effects, now)
+        return effects
+
+    def _run_batch(self, now: float, now_ms: int) -> bool:
+        limits, clock = self._limits, self._clock
+        until = now + limits.batch_s
+        records = 0
+        self._batch_bytes = 0
+        while (item := self._next_input()) is not None:
+            records += 1
+            self._handle(*item, now_ms)
+            if records >= limits.batch_records or self._batch_bytes >= limits.batch_bytes or clock() >= until:
+                break
+        self._progress.idle()
+        self.counters.records_in += records
+        self.counters.batches += 1
+        return records > 0
+
+    def _next_input(self) -> tuple[Link, int, int, wire.Record] | None:
+        """The next record: what this worker sent itself goes first, so that it never piles up."""
+        if self._local:
+            number, record = self._local.popleft()
+            return self._home, 0, number, record
+        if self._queue:
+            link, session, number, data = self._queue.popleft()
+            self._batch_bytes += len(data)
+            return link, session, number, wire.decode_record(data)
+        while self._feeds:
+            feed = self._feeds[0]
+            fed = next(feed.elements, None)
+            if fed is not None:
+                return feed.link, 0, feed.link.processed + 1, fed
+            self._feeds.pop(0)
+        return None
+
+    def _handle(self, link: Link, session: int, number: int, record: wire.Record, now_ms: int) -> None:
+        link.processed = number
+        self._changed[link.peer] = link
+        code = source_code(link.peer)
+        self._progress.begin(code, session, number)
+        if link.is_gateway and record.gateway >= 0 and record.deadline_ms < now_ms:
+            self.counters.expired += 1
+            self._give_back(record)
+        elif self._poison == (code, session, number):
+            self._fail(record, RecordError("it killed its worker at three starts in a row"), now_ms)
+        else:
+            self._run(record, now_ms)
+
+    def _run(self, record: wire.Record, now_ms: int) -> None:
+        self.overlay.mark()
+        self._emitted.clear()
+        self._replied.clear()
+        self._output_bytes = 0
+        try:
+            if record.subtask == wire.FAILED_BEFORE_ROUTING:
+                raise RecordError("its key selector raised in the gateway")
+            self.tasks[record.stage].process(record.subtask, record.key, record.value, record.origin)
+            self._check_size()
+        except RecordError as error:
+            self.overlay.undo()
+            self._fail(record, error, now_ms)
+        else:
+            self._finish(record)
+
+    def _check_size(self) -> None:
+        size = self._output_bytes + self.overlay.record_bytes
+        if size > self._limits.commit_limit_bytes:
+            raise RecordError(
+                f"its outputs and state changes take {size} bytes, more than a commit may hold",
+                help=f"emit less per record, or raise commit_limit_bytes ({self._limits.commit_limit_bytes})",
+            )
+
+    # --- what a record puts out (the operators call these two) --------------------------------------------
+
+    def emit(self, stage: int, subtask: int, key: bytes | None, value: bytes) -> None:
+        """An output of the current record, for another stage."""
+        self._emitted.append((stage, subtask, key, value))
+        self._output_bytes += len(value)
+
+    def reply(
+        self, status: int, headers: list[tuple[str, str]], content_type: str | None, body: bytes
+    ) -> None:
+        """The answer to the request that the current record comes from."""
+        self._replied.append((status, headers, content_type, body))
+        self._output_bytes += len(body)
+
+    def _finish(self, record: wire.Record) -> None:
+        parts = len(self._emitted) + len(self._replied)
+        if parts == 1:
+            each, last, level = record.share, record.share, record.level
+        elif parts:
+            each, last, level = shares.split(record.share, record.level, parts) if record.share else (0, 0, 0)
+        else:
+            self._give_back(record)
+            return
+        header = record[4:9]
+        for output in self._emitted:
+            parts -= 1
+            self._send_record(wire.Record(*output, *header, each if parts else last, level))
+        for status, headers, content_type, body in self._replied:
+            parts -= 1
+            share = each if parts else last
+            answer = (wire.REPLY, record.request, share, level, status, headers, content_type, body)
+            self._answer(record, answer)
+
+    def _send_record(self, record: wire.Record) -> None:
+        link = self._workers[record.subtask % len(self._workers)]
+        number = self._append(link, wire.pack(record))
+        if link is self._home:
+            self._local.append((number, record))
+
+    def _answer(self, record: wire.Record, answer: tuple[object, ...]) -> None:
+        link = self._links.get(gateway_name(record.gateway))
+        if link is None or not self._new_session(link, record.incarnation):
+            self.counters.dropped_outputs += 1
+            return
+        self._append(link, wire.pack(answer))
+
+    def _append(self, link: Link, data: bytes) -> int:
+        self._changed[link.peer] = link
+        self._unsaved_bytes += len(data)
+        self.counters.records_out += 1
+        return link.outbound.append(data)
+
+    def _give_back(self, record: wire.Record) -> None:
+        if record.gateway >= 0:
+            sender = (record.gateway, record.incarnation)
+            returns = self._returns.get(sender)
+            if returns is None:
+                returns = self._returns[sender] = shares.Returns()
+            returns.add(record.request, record.share, record.level)
+
+    def _fail(self, record: wire.Record, error: RecordError, now_ms: int) -> None:
+        """A dead letter, and the 500 with all of the record's share, in this commit."""
+        error_id, operator, letter = self._undertaker.bury(record, error, now_ms)
+        self.overlay.put(layout.DEAD_LETTER + error_id.encode(), letter)
+        self.counters.dead_letters += 1
+        if record.gateway >= 0:
+            answer = (wire.FAILURE, record.request, record.share, record.level, error_id, operator)
+            self._answer(record, answer)
+
+    # --- commit -----------------------------------------------------------------------------------------
+
+    def _seal(self) -> Append:
+        for (gateway, incarnation), returns in self._returns.items():
+            link = self._links.get(gateway_name(gateway))
+            if link is not None and self._new_session(link, incarnation):
+                self._append(link, wire.pack((wire.COMPLETION, returns.entries())))
+        self._returns.clear()
+        links, outputs = [], []
+        for link in self._changed.values():
+            self._commit_position(link)
+            links.append([link.peer, *link.durable_state()])
+            new = link.new_outputs()
+            if new is not None:
+                outputs.append([link.peer, *new])
+        self._changed.clear()
+        self.commit_number += 1
+        self.counters.commits += 1
+        who = self.identity
+        changes = self.overlay.take_batch()
+        timers: list[bytes] = []
+        commit = (COMMIT_FORMAT, who.generation, who.incarnation, self.epoch, links, outputs, changes, timers)
+        return Append(self.commit_number, wire.pack(commit))
+
+    def _commit_position(self, link: Link) -> None:
+        if link is self._home:
+            link.outbound.acknowledge(link.processed, 0.0)
+        if link.processed > link.inbound.committed:
+            link.inbound.committed = link.processed
+            link.owes_position = True
+
+    # --- messages out -----------------------------------------------------------------------------------
+
+    def _send_due(self, effects: list[Effect], now: float) -> None:
+        for link in self._links.values():
+            if link is self._home or not link.incarnation:
+                continue
+            outbound = link.outbound
+            while (frame := outbound.frame(now)) is not None:
+                effects.append(self._message(link, *frame))
+            if (frame := outbound.overdue_frame(now)) is not None:
+                # The peer may have missed who this is: a message like the first one.
+                effects.append(self._message(link, *frame, self.identity.endpoint))
+            if link.owes_position or link.flags:
+                effects.append(self._message(link, 0, []))
+
+    def _message(self, link: Link, first: int, records: list[bytes], endpoint: str = "") -> Send:
+        who = self.identity
+        flags = link.flags | (wire.STORAGE_FULL if self.storage_full else 0)
+        link.flags = 0
+        link.owes_position = False
+        position = link.inbound.committed
+        message = wire.Data(
+            wire.DATA, who.generation, who.name, who.incarnation, self.epoch, link.session, first, records,
+            position, flags, endpoint,
+        )  # fmt: skip
+        return Send(link.peer, wire.pack(message))
+
+    def set_storage_full(self, full: bool) -> None:
+        """No space for a commit (or again some): the gateways are told with the next message."""
+        if full != self.storage_full:
+            self.storage_full = full
+            for link in self._gateways:
+                link.owes_position = True
+
+    # --- flush ------------------------------------------------------------------------------------------
+
+    def _maybe_flush(self, effects: list[Effect], now: float) -> None:
+        due = self._flush_due_s is not None and now >= self._flush_due_s
+        if self._flush is None and (due or self._over_limit()):
+            effects.append(self.freeze())
+
+    def freeze(self) -> Flush:
+        """Freeze the overlay; what the table is to be told, as of this commit."""
+        items: dict[bytes, bytes | None] = dict(self.overlay.freeze())
+        for link in self._links.values():
+            items.update(link.flush_items())
+        channels = [[link.peer, *link.durable_state()] for link in self._links.values()]
+        items[layout.CHANNELS] = wire.pack(channels)
+        self._unsaved_bytes = 0
+        self._flush_due_s = None
+        self._flush = Flush(items, self.commit_number)
+        return self._flush
+
+    def flushed(self) -> list[Effect]:
+        """The table holds the frozen layer, and its view was renewed."""
+        if self._flush is None:
+            raise RuntimeError("nothing was being flushed")
+        number = self._flush.number
+        self._flush = None
+        self.overlay.drop_frozen()
+        for link in self._links.values():
+            link.flushed()
+        return [Recycle(number)]
+
+    @property
+    def clean(self) -> bool:
+        """Whether the table holds everything that is committed."""
+        return self._flush is None and not self.overlay.dirty and self._flush_due_s is None
+
+    def due_s(self) -> float | None:
+        """When ``step`` is to be called next if no message comes before; None: no need."""
+        times = [link.outbound.due_s() for link in self._links.values() if link is not self._home]
+        if self._flush is None:
+            times.append(self._flush_due_s)
+        return min((time for time in times if time is not None), default=None)
+
+    def statistics(self) -> dict[str, int]:
+        """What happened since this incarnation began."""
+        links = [link for link in self._links.values() if link is not self._home]
+        return {
+            **asdict(self.counters),
+            "resends": sum(link.resent for link in links),
+            "duplicates": sum(link.duplicates for link in links),
+            "gaps": sum(link.gaps for link in links),
+        }
+
+    def gauges(self) -> dict[str, int]:
+        """How things stand now."""
+        links = self._links.values()
+        return {
+            "pending": len(self._queue) + len(self._local),
+            "overlay_bytes": self.overlay.active_bytes + self._unsaved_bytes,
+            "outbox_records": sum(link.outbound.next - 1 - link.outbound.acked for link in links),
+            "storage_full": int(self.storage_full),
+        }

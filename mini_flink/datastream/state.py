@@ -1,0 +1,238 @@
+"""Keyed state as user functions see it: descriptors, and the interfaces that ``RuntimeContext`` hands out.
+
+Reading gives a fresh value each time; changing it changes nothing until it is given back (``update``,
+``put``, ``add``). What a record changed is durable before its reply leaves, and undone if the record fails.
+The interfaces are implemented in ``operators.state``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Generic, Protocol, TypeVar
+
+from mini_flink.common.typeinfo import TypeInformation
+
+T = TypeVar("T")
+K = TypeVar("K")
+V = TypeVar("V")
+In = TypeVar("In", contravariant=True)
+Acc = TypeVar("Acc")
+Out = TypeVar("Out", covariant=True)
+
+TypeHint = TypeInformation[T] | type[T] | None
+
+
+class Reduces(Protocol[T]):
+    """What a ``ReduceFunction`` does (``functions`` imports this module, not the other way round)."""
+
+    def reduce(self, value1: T, value2: T) -> T: ...
+
+
+class Aggregates(Protocol[In, Acc, Out]):
+    """What an ``AggregateFunction`` does."""
+
+    def create_accumulator(self) -> Acc: ...
+    def add(self, value: In, accumulator: Acc) -> Acc: ...
+    def get_result(self, accumulator: Acc) -> Out: ...
+
+
+class State(ABC):
+    """A state of the current key."""
+
+    @abstractmethod
+    def clear(self) -> None:
+        """Removes what is kept for the current key."""
+
+
+class ValueState(State, Generic[T]):
+    """One value per key."""
+
+    @abstractmethod
+    def value(self) -> T | None:
+        """The value of the current key, or ``None`` if it has none."""
+
+    @abstractmethod
+    def update(self, value: T | None) -> None:
+        """Sets the value of the current key; ``None`` removes it."""
+
+
+class AppendingState(State, Generic[In, Out]):
+    """A state to which elements are added."""
+
+    @abstractmethod
+    def get(self) -> Out | None:
+        """What was made of the elements, or ``None`` if there are none."""
+
+    @abstractmethod
+    def add(self, value: In) -> None:
+        """Adds an element."""
+
+
+class ReducingState(AppendingState[T, T]):
+    """Elements are combined into one of their own type by a ``ReduceFunction``."""
+
+
+class AggregatingState(AppendingState[In, Out]):
+    """Elements are added to an accumulator by an ``AggregateFunction``."""
+
+
+class ListState(State, Generic[T]):
+    """A list of elements per key."""
+
+    @abstractmethod
+    def get(self) -> list[T]:
+        """The elements, oldest first; an empty list if there are none."""
+
+    @abstractmethod
+    def add(self, value: T) -> None:
+        """Appends an element."""
+
+    @abstractmethod
+    def add_all(self, values: Iterable[T]) -> None:
+        """Appends elements."""
+
+    @abstractmethod
+    def update(self, values: Iterable[T]) -> None:
+        """Replaces the elements."""
+
+
+class MapState(State, Generic[K, V]):
+    """A map per key, whose entries are read and written one by one; its keys are of the types of keys."""
+
+    @abstractmethod
+    def get(self, key: K) -> V | None:
+        """The entry's value, or ``None``."""
+
+    @abstractmethod
+    def put(self, key: K, value: V) -> None:
+        """Sets an entry."""
+
+    @abstractmethod
+    def put_all(self, dict_value: Mapping[K, V]) -> None:
+        """Sets entries."""
+
+    @abstractmethod
+    def remove(self, key: K) -> None:
+        """Removes an entry if it is there."""
+
+    @abstractmethod
+    def contains(self, key: K) -> bool:
+        """Whether there is such an entry."""
+
+    @abstractmethod
+    def items(self) -> Iterable[tuple[K, V]]:
+        """The entries, in an order that is stable but has no meaning."""
+
+    @abstractmethod
+    def keys(self) -> Iterable[K]:
+        """The entries' keys."""
+
+    @abstractmethod
+    def values(self) -> Iterable[V]:
+        """The entries' values."""
+
+    @abstractmethod
+    def is_empty(self) -> bool:
+        """Whether there are no entries."""
+
+    def __getitem__(self, key: K) -> V | None:
+        return self.get(key)
+
+    def __setitem__(self, key: K, value: V) -> None:
+        self.put(key, value)
+
+    def __delitem__(self, key: K) -> None:
+        self.remove(key)
+
+    def __contains__(self, key: K) -> bool:
+        return self.contains(key)
+
+    def __iter__(self) -> Iterator[K]:
+        return iter(self.keys())
+
+
+class StateDescriptor:
+    """A state's name, unique in its operator, and its type: what a restarted job finds it by."""
+
+    kind = ""
+
+    def __init__(self, name: str, *type_hints: Any) -> None:
+        self.name = name
+        self.type_text = ", ".join("" if hint is None else _type_text(hint) for hint in type_hints).strip(
+            ", "
+        )
+
+    def get_name(self) -> str:
+        return self.name
+
+
+class ValueStateDescriptor(StateDescriptor, Generic[T]):
+    """Describes a ``ValueState``.
+
+    >>> ValueStateDescriptor("total", int).type_text
+    'int'
+    """
+
+    kind = "value"
+
+    def __init__(self, name: str, value_type_info: TypeHint[T] = None) -> None:
+        super().__init__(name, value_type_info)
+
+
+class ListStateDescriptor(StateDescriptor, Generic[T]):
+    """Describes a ``ListState``."""
+
+    kind = "list"
+
+    def __init__(self, name: str, elem_type_info: TypeHint[T] = None) -> None:
+        super().__init__(name, elem_type_info)
+
+
+class MapStateDescriptor(StateDescriptor, Generic[K, V]):
+    """Describes a ``MapState``."""
+
+    kind = "map"
+
+    def __init__(
+        self, name: str, key_type_info: TypeHint[K] = None, value_type_info: TypeHint[V] = None
+    ) -> None:
+        super().__init__(name, key_type_info, value_type_info)
+
+
+class ReducingStateDescriptor(StateDescriptor, Generic[T]):
+    """Describes a ``ReducingState`` and the function that combines two elements into one."""
+
+    kind = "reducing"
+
+    def __init__(
+        self,
+        name: str,
+        reduce_function: Callable[[T, T], T] | Reduces[T],
+        type_info: TypeHint[T] = None,
+    ) -> None:
+        super().__init__(name, type_info)
+        self.reduce_function = reduce_function
+
+
+class AggregatingStateDescriptor(StateDescriptor, Generic[In, Acc, Out]):
+    """Describes an ``AggregatingState``; the type is that of the accumulator, which is what is kept."""
+
+    kind = "aggregating"
+
+    def __init__(
+        self,
+        name: str,
+        agg_function: Aggregates[In, Acc, Out],
+        state_type_info: TypeHint[Acc] = None,
+    ) -> None:
+        super().__init__(name, state_type_info)
+        self.agg_function = agg_function
+
+
+def _type_text(hint: Any) -> str:
+    if isinstance(hint, type) and not hasattr(hint, "__origin__"):
+        return (
+            hint.__qualname__ if hint.__module__ == "builtins" else f"{hint.__module__}:{hint.__qualname__}"
+        )
+    return str(hint)

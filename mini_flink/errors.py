@@ -1,0 +1,104 @@
+"""The errors of mini_flink: one base class; every message says what happened and what to do.
+
+Ground floor: imported by all rooms, imports nothing of the package.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+EXIT_USAGE = 2
+EXIT_DEGRADED = 3
+EXIT_UNAVAILABLE = 69
+EXIT_INTERNAL = 70
+EXIT_STORAGE = 74
+EXIT_TRY_AGAIN = 75
+EXIT_CONFIG = 78
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A place in the user's own source: absolute file, line (from 1), and the function it stands in."""
+
+    file: str
+    line: int
+    function: str = "<module>"
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+class MiniFlinkError(Exception):
+    """Base of all errors raised on purpose.
+
+    ``message`` says what happened, ``help`` what to do (one line, may be empty), ``location`` where in the
+    user's source, ``exit_code`` what a command that ends with it returns.
+    """
+
+    exit_code: int = EXIT_INTERNAL
+
+    def __init__(self, message: str, *, help: str = "", location: Location | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.help = help
+        self.location = location
+
+
+class JobError(MiniFlinkError):
+    """The job cannot be built or opened; the location is the user's line."""
+
+    exit_code = EXIT_CONFIG
+
+
+class ConfigError(MiniFlinkError):
+    """A setting from file, environment or command line is unusable."""
+
+    exit_code = EXIT_CONFIG
+
+
+class UsageError(ConfigError):
+    """An unknown or malformed command line option."""
+
+    exit_code = EXIT_USAGE
+
+
+class FolderError(MiniFlinkError):
+    """The data folder is unusable: not writable, of another job, of a newer version."""
+
+    exit_code = EXIT_CONFIG
+
+
+class BusyError(MiniFlinkError):
+    """A port or a folder is in use by someone else; trying again later may work."""
+
+    exit_code = EXIT_TRY_AGAIN
+
+
+class StorageError(MiniFlinkError):
+    """A file of the data folder cannot be read or written."""
+
+    exit_code = EXIT_STORAGE
+
+
+class CorruptionError(StorageError):
+    """A file holds what was never written there: refused, never served."""
+
+
+class StorageFullError(StorageError):
+    """No space is left; the step was undone and may be tried again."""
+
+
+class RecordError(MiniFlinkError):
+    """A record cannot be handled; it alone fails."""
+
+
+class EncodeError(RecordError, TypeError):
+    """A value has a type that cannot cross a shuffle or be kept in state."""
+
+
+class DecodeError(RecordError, ValueError):
+    """Bytes do not hold a value, or name a class that the job has not imported."""
+
+
+class KeyTypeError(RecordError, TypeError):
+    """A key has a type without a stable encoding."""

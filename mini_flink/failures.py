@@ -1,0 +1,242 @@
+"""What is said about a failure: of one record in the log, of a start on the terminal, in a dead letter.
+
+Owns the wording: the user's own frames, the expression with a caret under it, cut and printable text, and the
+counting of repeats (:class:`FailureLog`, a machine: it is told the time and returns text). Never prints.
+
+Called by workers and gateways for records, by every process's main for errors of the start.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mini_flink.errors import MiniFlinkError
+from mini_flink.source import Frame, frames, is_users, picture, users_frames
+
+TEXT_LIMIT = 200
+RECORD_LINES = 10
+ERROR_LINES = 8
+TRACE_LINES = 1000
+TRACE_LINE_LIMIT = 500
+REPEAT_WINDOW_MS = 10_000
+WINDOWS_LIMIT = 256
+CHAIN_LIMIT = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One record that failed: ``key`` is its key as text, all but the operator may be empty."""
+
+    operator: str
+    exception: BaseException
+    key: str = ""
+    request_id: str = ""
+    error_id: str = ""
+
+
+def printable(text: str, limit: int = TEXT_LIMIT) -> str:
+    """``text`` on one line, without control characters, at most ``limit`` characters.
+
+    >>> printable("a" + chr(10) + chr(27) + "b")
+    'a\\\\n\\\\x1bb'
+    """
+    cut = text[: limit + 1]
+    shown = "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in cut
+    )
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def type_name(exception: BaseException) -> str:
+    """``KeyError``, or ``shop.errors.OutOfStock`` with its module unless that is built in or the job."""
+    kind = type(exception)
+    plain = kind.__module__ in ("builtins", "__main__")
+    return kind.__qualname__ if plain else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def message_of(exception: BaseException) -> str:
+    """The text of an exception, cut and printable, even if its own ``__str__`` raises."""
+    try:
+        text = str(exception)
+    except Exception as error:  # the user's own __str__
+        text = f"<its text raised {type(error).__name__}>"
+    return printable(text)
+
+
+def describe(exception: BaseException) -> dict[str, object]:
+    """Plain data for a dead letter: ``type``, ``message``, and the user's ``frames``, outermost first."""
+    where = users_frames(exception.__traceback__) or list(frames(exception.__traceback__))[-1:]
+    return {
+        "type": type_name(exception),
+        "message": message_of(exception),
+        "frames": [f"{frame.file}:{frame.line} {frame.function}" for frame in where],
+    }
+
+
+def summary(exception: BaseException) -> str:
+    """``KeyError: 'price'``."""
+    text = message_of(exception)
+    return f"{type_name(exception)}: {text}" if text else type_name(exception)
+
+
+@dataclass(slots=True)
+class _Window:
+    """The repeats of one failure since it was last printed."""
+
+    what: str
+    until_ms: int
+    repeats: int = 0
+
+
+class FailureLog:
+    """Decides what the log says about failures: each kind whole once in 10 s, repeats as a count.
+
+    A kind is an operator, a place and an exception type. At most 256 kinds are remembered; beyond that the
+    oldest is forgotten, its count said first. The caller prints what is returned ("" is nothing).
+    """
+
+    def __init__(self, *, full_trace: bool = False) -> None:
+        self._full_trace = full_trace
+        self._windows: dict[tuple[str, str, str], _Window] = {}
+
+    def record(self, failure: Failure, now_ms: int) -> str:
+        """The text for a failure that happened now, after the counts that are due."""
+        said = self.due(now_ms)
+        frame = _place(failure.exception)
+        kind = type_name(failure.exception)
+        signature = (failure.operator, str(frame), kind)
+        window = self._windows.get(signature)
+        if window is not None:
+            window.repeats += 1
+            return said
+        if len(self._windows) >= WINDOWS_LIMIT:
+            said += _repeats(self._windows.pop(next(iter(self._windows))))
+        what = f"{kind} in operator {failure.operator}" + (f", {frame.place}" if frame else "")
+        self._windows[signature] = _Window(what, now_ms + REPEAT_WINDOW_MS)
+        return said + render(failure, full_trace=self._full_trace)
+
+    def due(self, now_ms: int) -> str:
+        """The counts of all kinds whose 10 s have passed."""
+        ended = [key for key, window in self._windows.items() if window.until_ms <= now_ms]
+        return "".join(_repeats(self._windows.pop(key)) for key in ended)
+
+    def next_due_ms(self) -> int | None:
+        """When :meth:`due` has something to say; None while nothing is counted."""
+        return min((window.until_ms for window in self._windows.values() if window.repeats), default=None)
+
+    def close(self) -> str:
+        """The counts that are still open, at the end of the process."""
+        said = "".join(_repeats(window) for window in self._windows.values())
+        self._windows.clear()
+        return said
+
+
+def _repeats(window: _Window) -> str:
+    if not window.repeats:
+        return ""
+    return f"… {window.repeats} more like it in {REPEAT_WINDOW_MS // 1000} s: {window.what}\n"
+
+
+def _place(exception: BaseException) -> Frame | None:
+    """The innermost frame that is the user's; the innermost at all if none is."""
+    last = None
+    for frame in frames(exception.__traceback__):
+        if is_users(frame.file) or last is None or not is_users(last.file):
+            last = frame
+    return last
+
+
+def render(failure: Failure, *, full_trace: bool = False) -> str:
+    """A failure as text that ends with a newline: at most 10 lines, or all frames with ``full_trace``."""
+    head = f"{summary(failure.exception)} in operator {printable(failure.operator)}"
+    if full_trace:
+        trace = "".join(traceback.format_exception(failure.exception)).rstrip("\n").split("\n")
+        cut = [printable(line, TRACE_LINE_LIMIT) for line in trace[:TRACE_LINES]]
+        return _joined([head, *_identity(failure), *cut])
+    place = _place(failure.exception)
+    above = [head, *(picture(place) if place else []), *_identity(failure)]
+    below = [*_causes(failure.exception), *_help(failure.exception)]
+    room = RECORD_LINES - len(above) - len(below)
+    return _joined([*above, *_callers(failure.exception, place, room), *below])
+
+
+def _joined(lines: list[str]) -> str:
+    return "\n".join(lines) + "\n"
+
+
+def _identity(failure: Failure) -> list[str]:
+    parts = (("key", failure.key), ("request", failure.request_id), ("error id", failure.error_id))
+    shown = [f"{name} {printable(text, 80)}" for name, text in parts if text]
+    return ["  = " + " · ".join(shown)] if shown else []
+
+
+def _callers(exception: BaseException, place: Frame | None, room: int) -> list[str]:
+    """The user's other frames, innermost first, in ``room`` lines."""
+    others = [frame for frame in users_frames(exception.__traceback__) if frame != place]
+    lines = [f"  = called from {frame}" for frame in reversed(others)]
+    if len(lines) <= room:
+        return lines
+    if room < 1:
+        return []
+    return [*lines[: room - 1], f"  = … and {len(lines) - room + 1} more frames (--full-trace)"]
+
+
+def _causes(exception: BaseException) -> list[str]:
+    """What the exception was raised from, or while handling what."""
+    for cause in list(_chain(exception))[1:2]:
+        frame = _place(cause)
+        return [f"  = caused by {summary(cause)}" + (f" at {frame.place}" if frame else "")]
+    return []
+
+
+def _help(exception: BaseException) -> list[str]:
+    if isinstance(exception, MiniFlinkError) and exception.help:
+        return [f"  = help: {printable(exception.help)}"]
+    return []
+
+
+def _chain(exception: BaseException) -> Iterator[BaseException]:
+    """The exception, what it was raised from, what that was raised from, …"""
+    current: BaseException | None = exception
+    for _ in range(CHAIN_LIMIT):
+        if current is None:
+            return
+        yield current
+        hidden = None if current.__suppress_context__ else current.__context__
+        current = current.__cause__ or hidden
+
+
+def render_error(error: MiniFlinkError, *, colour: bool = False) -> str:
+    """An error that ends a command: at most 8 lines, the last of them what to type."""
+    red, plain = ("\x1b[1;31m", "\x1b[0m") if colour else ("", "")
+    head = f"{red}error:{plain} {printable(error.message, 2 * TEXT_LIMIT)}"
+    frame, passed = _located(error)
+    below = [f"  = help: {printable(error.help, 2 * TEXT_LIMIT)}"] if error.help else []
+    above = [head, *(picture(frame) if frame else [])]
+    room = ERROR_LINES - len(above) - len(below)
+    return _joined([*above, *(_callers(passed, frame, room) if passed else []), *below])
+
+
+def _located(error: MiniFlinkError) -> tuple[Frame | None, BaseException | None]:
+    """The place of an error, and the exception of its chain that passed there, which knows the columns."""
+    location = error.location
+    if location is None:
+        return None, None
+    for exception in _chain(error):
+        if isinstance(exception, SyntaxError) and exception.lineno == location.line:
+            return _of_syntax(exception, location.file), exception
+        for frame in reversed(list(frames(exception.__traceback__))):
+            if (frame.file, frame.line) == (location.file, location.line):
+                return frame, exception
+    return Frame(location.file, location.line, location.function), None
+
+
+def _of_syntax(error: SyntaxError, file: str) -> Frame:
+    start = error.offset - 1 if error.offset and error.offset > 0 else None
+    end = None
+    if start is not None:
+        same_line = error.end_lineno in (None, error.lineno)
+        end = max(start + 1, (error.end_offset or 0) - 1) if same_line else start + 1
+    return Frame(file, error.lineno or 1, "", start, end)

@@ -1,0 +1,323 @@
+"""The data folder of a job: whose it is, what it may be started with, and numbers that are never reused.
+
+    lock                 held by the supervisor
+    job.json             the job, its workers, its operator numbers, and how the last run ended
+    incarnations.json    how often each process was started
+    run.json             where the running supervisor is found (advice, not state)
+    pages/w0.page        progress pages
+    w0/ w1/ …            one folder per worker, which alone knows what is in it
+
+Every file names its format version. job.json and incarnations.json are replaced atomically and synced before
+anything relies on them. Never looks into a worker's folder. Called by the supervisor; Linux only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from mini_flink import progress
+from mini_flink.errors import CorruptionError, FolderError, StorageError, StorageFullError
+from mini_flink.locks import FolderLock
+
+FORMAT_VERSION = 1
+MAX_OPERATOR_NUMBER = 65_535
+_OUR_FIRST_FILES = {"lock", "incarnations.json", "incarnations.json.new", "job.json.new", "lost+found"}
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """What job.json holds. ``durability`` is the weakest that what is in the folder may rest on."""
+
+    job: str
+    folder_id: int
+    workers: int
+    max_parallelism: int
+    durability: str
+    boot_id: str
+    clean: bool = True
+    generation: int = 1
+    operators: dict[str, int] = field(default_factory=dict)
+    next_operator: int = 1
+    fingerprint: list[Any] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What somebody wants to start; ``workers`` None takes the folder's number, else ``default_workers``."""
+
+    job: str
+    max_parallelism: int
+    durability: str
+    workers: int | None = None
+    default_workers: int = 1
+    accept_inconsistent_state: bool = False
+
+
+class DataFolder:
+    """An open, locked and checked data folder."""
+
+    def __init__(self, path: str, lock: FolderLock, record: JobRecord, *, is_new: bool) -> None:
+        self.path = path
+        self.is_new = is_new
+        self._lock = lock
+        self._record = record
+        self._incarnations: dict[str, int] = {}
+
+    @classmethod
+    def open(cls, path: str, start: Start) -> DataFolder:
+        """Lock the folder, making it if need be, and check that ``start`` fits what it holds.
+
+        BusyError if another supervisor has it; FolderError if it is another job's, of another size, of a
+        newer version, not writable, or inconsistent after a power cut.
+        """
+        path = os.path.abspath(path)
+        _make(path)
+        lock = FolderLock.acquire(os.path.join(path, "lock"))
+        try:
+            record, is_new = _load(path, start)
+            folder = cls(path, lock, record, is_new=is_new)
+            folder._load_incarnations()
+        except BaseException:
+            lock.release()
+            raise
+        return folder
+
+    @property
+    def record(self) -> JobRecord:
+        """What is known of the job."""
+        return self._record
+
+    def number_operators(self, uids: Iterable[str]) -> dict[str, int]:
+        """A number for each uid: the one it has had, else one that none ever had. Durable with begin_run."""
+        numbers = dict(self._record.operators)
+        following = self._record.next_operator
+        wanted = list(uids)
+        for uid in wanted:
+            if uid not in numbers:
+                numbers[uid] = following
+                following += 1
+        if following - 1 > MAX_OPERATOR_NUMBER:
+            raise FolderError(
+                f"{self.path} has seen more than {MAX_OPERATOR_NUMBER} operators",
+                help="start this job in a new --data-dir",
+            )
+        self._record = replace(self._record, operators=numbers, next_operator=following)
+        return {uid: numbers[uid] for uid in wanted}
+
+    def begin_run(self, durability: str, fingerprint: list[Any]) -> None:
+        """A run begins: durably no longer clean."""
+        before = self._record
+        weakest = "process" if before.durability == "process" and not before.clean else durability
+        self._record = replace(
+            before, durability=weakest, fingerprint=fingerprint, boot_id=progress.boot_id().hex(), clean=False
+        )
+        if self.is_new:
+            self._write("incarnations.json", {"incarnations": {}})
+        self._save()
+
+    def mark_ready(self, durability: str) -> None:
+        """Every worker has recovered, and in ``disk`` synced what an earlier ``process`` run left."""
+        if self._record.durability != durability:
+            self._record = replace(self._record, durability=durability)
+            self._save()
+
+    def mark_clean(self) -> None:
+        """Every worker has flushed, synced and left."""
+        self._record = replace(self._record, clean=True)
+        self._save()
+
+    def raise_incarnations(self, names: Iterable[str]) -> dict[str, int]:
+        """Durably give each process its next incarnation; to be called before it is started."""
+        raised = {name: self._incarnations.get(name, 0) + 1 for name in names}
+        self._incarnations.update(raised)
+        self._write("incarnations.json", {"incarnations": self._incarnations})
+        return raised
+
+    def process_folder(self, name: str) -> str:
+        """The folder that belongs to one process, made if need be."""
+        path = os.path.join(self.path, name)
+        _make(path)
+        return path
+
+    def page_path(self, name: str) -> str:
+        """Where the progress page of a process is."""
+        return os.path.join(self.process_folder("pages"), f"{name}.page")
+
+    def write_run(self, run: Mapping[str, Any]) -> None:
+        """Say where the running supervisor is found."""
+        self._write("run.json", run)
+
+    def end_run(self) -> None:
+        """No supervisor is running any more."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(self.path, "run.json"))
+
+    def close(self) -> None:
+        """Give the lock back."""
+        self._lock.release()
+
+    def _save(self) -> None:
+        self._write("job.json", asdict(self._record))
+
+    def _write(self, name: str, content: Mapping[str, Any]) -> None:
+        data = json.dumps({"format": FORMAT_VERSION, **content}, indent=1).encode()
+        write_atomically(os.path.join(self.path, name), data)
+
+    def _load_incarnations(self) -> None:
+        path = os.path.join(self.path, "incarnations.json")
+        content = _read_json(path)
+        if content is None and not self.is_new:
+            raise CorruptionError(
+                f"{path} is missing: numbers that were used would be used again",
+                help="put the file back, or start in a new --data-dir",
+            )
+        self._incarnations = dict(content["incarnations"]) if content and not self.is_new else {}
+
+
+def default_folder(job: str) -> str:
+    """Where state goes without --data-dir: ``.mini_flink/<job>`` in the current folder."""
+    name = "".join(char if char.isalnum() or char in "-_." else "_" for char in job).strip(".") or "job"
+    return os.path.abspath(os.path.join(".mini_flink", name))
+
+
+def read_run(path: str) -> dict[str, Any] | None:
+    """Where the supervisor that runs on this data folder is found; None if none says so."""
+    return _read_json(os.path.join(path, "run.json"))
+
+
+def write_atomically(path: str, data: bytes) -> None:
+    """Replace a file; when this returns, the new content survives a power cut."""
+    temporary = f"{path}.new"
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(temporary, path)
+        sync_folder(os.path.dirname(path))
+    except OSError as error:
+        raise storage_error(path, error) from error
+
+
+def storage_error(path: str, error: OSError) -> StorageError:
+    """What to raise when a file could not be written."""
+    kind = StorageFullError if error.errno in (errno.ENOSPC, errno.EDQUOT) else StorageError
+    return kind(f"{path} cannot be written: {error.strerror}")
+
+
+def sync_folder(path: str) -> None:
+    """Make the names in a folder durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _make(path: str) -> None:
+    try:
+        if not os.path.isdir(path):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            os.mkdir(path, 0o700)
+            sync_folder(os.path.dirname(path))
+    except OSError as error:
+        raise FolderError(
+            f"{path} cannot be made: {error.strerror}",
+            help="give this user write access, or choose another --data-dir",
+        ) from error
+
+
+def _load(path: str, start: Start) -> tuple[JobRecord, bool]:
+    content = _read_json(os.path.join(path, "job.json"))
+    if content is None:
+        _refuse_foreign(path)
+        return _new_record(start), True
+    content.pop("format")
+    try:
+        record = JobRecord(**content)
+    except TypeError as error:
+        raise CorruptionError(f"{path}/job.json is damaged: {error}") from error
+    _check(path, record, start)
+    return record, False
+
+
+def _new_record(start: Start) -> JobRecord:
+    return JobRecord(
+        job=start.job,
+        folder_id=int.from_bytes(os.urandom(4), "big"),
+        workers=start.workers or start.default_workers,
+        max_parallelism=start.max_parallelism,
+        durability=start.durability,
+        boot_id=progress.boot_id().hex(),
+    )
+
+
+def _refuse_foreign(path: str) -> None:
+    foreign = sorted(set(os.listdir(path)) - _OUR_FIRST_FILES)
+    if foreign:
+        raise FolderError(
+            f"{path} holds other files ({foreign[0]}) and no state of a job",
+            help="choose an empty or a new folder with --data-dir",
+        )
+
+
+def _check(path: str, record: JobRecord, start: Start) -> None:
+    if record.job != start.job:
+        raise FolderError(
+            f"{path} belongs to job {record.job!r}, not to {start.job!r}",
+            help=f"serve {record.job!r} from it, or choose another --data-dir",
+        )
+    if start.workers not in (None, record.workers):
+        raise FolderError(
+            f"{path} holds the state of {_count(record.workers, 'worker')}, not of {start.workers}",
+            help="leave --workers away: the number cannot be changed yet",
+        )
+    if record.max_parallelism != start.max_parallelism:
+        raise FolderError(
+            f"{path} was made with max_parallelism {record.max_parallelism}; the job now says "
+            f"{start.max_parallelism}",
+            help=f"set_max_parallelism({record.max_parallelism}): it decides where each key's state is kept",
+        )
+    _check_consistent(path, record, start)
+
+
+def _check_consistent(path: str, record: JobRecord, start: Start) -> None:
+    """In ``process`` durability a power cut may take more from one worker than from another."""
+    same_boot = record.boot_id == progress.boot_id().hex()
+    if record.durability == "disk" or record.clean or same_boot or start.accept_inconsistent_state:
+        return
+    raise FolderError(
+        f"{path} was served with durability 'process' when the machine went down: its workers may have lost "
+        "the last seconds unevenly, and there is no snapshot to go back to",
+        help="--accept-inconsistent-state serves what is left; durability 'disk' survives power cuts",
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _read_json(path: str) -> dict[str, Any] | None:
+    try:
+        with open(path, "rb") as file:
+            content = json.load(file)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise FolderError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise CorruptionError(f"{path} is damaged: {error}") from error
+    if not isinstance(content, dict) or not isinstance(content.get("format"), int):
+        raise CorruptionError(f"{path} is damaged: it names no format version")
+    if content["format"] > FORMAT_VERSION:
+        raise FolderError(
+            f"{path} has format {content['format']}; this version reads up to {FORMAT_VERSION}",
+            help="serve the folder with the newer mini_flink that made it",
+        )
+    return content

@@ -1,0 +1,1 @@
+"""The gateway: HTTP on one side, records on the other."""

@@ -1,0 +1,147 @@
+"""The gateway process: HTTP on one side, channels to the workers on the other, one uvloop between them.
+
+Called as ``python -m mini_flink.gateway SPEC``. It holds nothing durable: when it dies its clients see a
+reset, the supervisor starts the next incarnation on the same listening socket, and the workers forget this one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from dataclasses import asdict
+from typing import Any
+
+import uvloop
+
+from mini_flink import console, faults, wire
+from mini_flink import plan as plans
+from mini_flink.config import Settings
+from mini_flink.core.engine import Identity
+from mini_flink.core.pending import PendingMap
+from mini_flink.errors import MiniFlinkError
+from mini_flink.failures import FailureLog, render_error
+from mini_flink.gateway.app import GatewayApp
+from mini_flink.gateway.ingress import GatewayIngress
+from mini_flink.gateway.link import GatewayLink
+from mini_flink.gateway.port import Done
+from mini_flink.gateway.server import HttpServer
+from mini_flink.gateway.sources import routes_of
+from mini_flink.ids import SUPERVISOR
+from mini_flink.jobs import JobTarget, load_graph
+from mini_flink.progress import Page
+from mini_flink.spec import ProcessSpec, check_fingerprint
+from mini_flink.transport.zmq import ZmqTransport
+
+PUBLISH_INTERVAL_S = 0.25
+
+
+class GatewayProcess:
+    """One gateway, from its specification to its end."""
+
+    def __init__(self, spec: ProcessSpec) -> None:
+        self._spec = spec
+        self._settings = Settings.from_dict(spec.settings)
+        self._transport = ZmqTransport()
+        self._transport.bind(spec.endpoint)
+        self._transport.connect(SUPERVISOR, spec.supervisor_endpoint)
+        self._published: dict[str, int] = {}
+
+    def run(self) -> int:
+        """Serve; the exit code."""
+        try:
+            graph = load_graph(JobTarget.from_dict(self._spec.job), quiet=True)
+            console.install_logging()
+            check_fingerprint(self._spec, graph)
+            self._plan = plans.build(graph, self._spec.workers, self._spec.numbers)
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(self._serve())
+        except MiniFlinkError as error:
+            self._tell(wire.FAILED, {"text": render_error(error), "exit_code": error.exit_code})
+            return error.exit_code
+        finally:
+            self._transport.close()
+        return 0
+
+    async def _serve(self) -> None:
+        spec, settings = self._spec, self._settings
+        self._stopped = asyncio.Event()
+        self._grace_ms = settings.shutdown_grace_ms
+        self._page = Page(spec.page_path, spec.incarnation)
+        identity = Identity(spec.name, spec.incarnation, spec.generation, spec.endpoint)
+        self._pending: PendingMap[Done] = PendingMap(
+            identity,
+            spec.index,
+            spec.workers,
+            capacity=settings.pending_capacity,
+            window_bytes=settings.channel_window_bytes,
+        )
+        failures = FailureLog(full_trace=settings.full_trace)
+        self._ingress = GatewayIngress(
+            self._pending, self._plan, spec.folder_id, settings, failures, self._say, self._wake
+        )
+        self._link = GatewayLink(self._pending, self._ingress, self._transport, self._control)
+        sock = socket.socket(fileno=spec.listen_fd)
+        self._server = HttpServer(settings, GatewayApp(routes_of(self._plan), self._ingress), sock)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(spec.alive_fd, self._orphaned)
+        self._link.start(spec.peers)
+        await self._link.all_met.wait()
+        await self._server.start()
+        self._ingress.ready = True
+        self._tell(wire.READY, {"pid": os.getpid()})
+        publisher = asyncio.create_task(self._publish_regularly())
+        await self._stopped.wait()
+        self._ingress.closed = True
+        await self._server.stop(self._grace_ms)
+        publisher.cancel()
+        self._publish()
+        self._link.stop()
+        self._page.idle()
+
+    def _wake(self) -> None:
+        self._link.wake()
+
+    def _say(self, text: str) -> None:
+        console.event("error", text)
+
+    def _tell(self, kind: int, data: dict[str, Any]) -> None:
+        spec = self._spec
+        self._transport.send(
+            SUPERVISOR, wire.encode_control(kind, spec.name, spec.incarnation, spec.generation, data)
+        )
+
+    def _orphaned(self) -> None:
+        """The supervisor is gone; a new one starts new gateways."""
+        console.finish()
+        os._exit(0)
+
+    def _control(self, message: wire.Control) -> None:
+        if message.kind == wire.PEERS:
+            self._link.meet(message.data)
+        elif message.kind == wire.STOP:
+            self._grace_ms = int(message.data.get("grace_ms", self._grace_ms))
+            self._stopped.set()
+
+    async def _publish_regularly(self) -> None:
+        """Counters for whoever looks; nothing is written while nothing happens."""
+        while True:
+            await self._link.activity.wait()
+            self._link.activity.clear()
+            self._publish()
+            await asyncio.sleep(PUBLISH_INTERVAL_S)
+
+    def _publish(self) -> None:
+        self._page.publish(asdict(self._pending.counters))
+        self._page.set("pending", len(self._pending))
+
+
+def main(argv: list[str]) -> int:
+    """Be the gateway that the specification in ``argv[1]`` describes."""
+    spec = ProcessSpec.read(argv[1])
+    faults.enable(spec.name)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    console.install(spec.label, spec.console_lock)
+    return GatewayProcess(spec).run()

@@ -1,0 +1,84 @@
+"""uvicorn in the gateway's own loop: start on a bound socket, stop without losing a request.
+
+Owns the configuration of uvicorn and the shut-down of connections. Never installs a signal handler, never
+runs a loop, and wakes up once a second at most, and only while there are connections (uvicorn's ``main_loop``
+ticks ten times a second). Called by the gateway's process and by the local runner.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import socket
+
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from mini_flink.gateway.app import GatewayApp
+from mini_flink.gateway.connections import Connections
+from mini_flink.gateway.port import FindDirect, HttpLimits
+from mini_flink.gateway.protocol import HttpProtocol
+
+logger = logging.getLogger(__name__)
+
+BACKLOG = 2048
+
+
+class HttpServer:
+    """Serves ``app`` on ``sock``, a bound TCP socket."""
+
+    def __init__(
+        self,
+        limits: HttpLimits,
+        app: GatewayApp,
+        sock: socket.socket,
+        *,
+        find_direct: FindDirect | None = None,
+    ) -> None:
+        """``find_direct`` replaces the app's own choice of what goes past ASGI."""
+        self._limits = limits
+        self._sock = sock
+        self._find_direct = find_direct or app.find_direct
+        self._state = ServerState()
+        self._config = Config(
+            app,
+            interface="asgi3",
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+        )
+
+    async def start(self) -> None:
+        """Accept connections in the running loop."""
+        self._config.load()
+        self._connections = Connections(self._limits, self._find_direct, self._state)
+        make_protocol = functools.partial(
+            HttpProtocol, self._connections, self._config, self._state, {}, asyncio.get_running_loop()
+        )
+        self._server = await asyncio.get_running_loop().create_server(
+            make_protocol, sock=self._sock, backlog=BACKLOG
+        )
+
+    async def stop(self, grace_ms: int) -> None:
+        """Stop accepting, answer what is in flight, close; after ``grace_ms`` cut what is left."""
+        self._server.close()
+        self._connections.draining = True
+        for connection in tuple(self._state.connections):
+            connection.shutdown()
+        try:
+            await asyncio.wait_for(self._connections.wait_until_none(), grace_ms / 1000)
+        except TimeoutError:
+            logger.warning("%d connections are cut at shut-down", len(self._state.connections))
+            self._cut()
+            await self._connections.wait_until_none()
+
+    def _cut(self) -> None:
+        for connection in tuple(self._state.connections):
+            connection.transport.abort()
+        for task in tuple(self._state.tasks):
+            task.cancel()

@@ -1,0 +1,51 @@
+"""map, filter and flat_map."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mini_flink.operators.base import Emit
+from mini_flink.operators.failure import USER_ERRORS
+from mini_flink.operators.operator import Operator
+from mini_flink.operators.results import build_results
+
+
+def build_map(operator: Operator, downstream: Emit) -> Emit:
+    function, fail = operator.method("map"), operator.fail
+
+    def run(value: Any) -> None:
+        try:
+            result = function(value)
+        except USER_ERRORS as error:
+            fail(error)
+        downstream(result)
+
+    return run
+
+
+def build_filter(operator: Operator, downstream: Emit) -> Emit:
+    function, fail = operator.method("filter"), operator.fail
+
+    def run(value: Any) -> None:
+        try:
+            kept = bool(function(value))
+        except USER_ERRORS as error:
+            fail(error)
+        if kept:
+            downstream(value)
+
+    return run
+
+
+def build_flat_map(operator: Operator, downstream: Emit) -> Emit:
+    function, fail = operator.method("flat_map"), operator.fail
+    pass_on = build_results(operator, downstream)
+
+    def run(value: Any) -> None:
+        try:
+            results = function(value)
+        except USER_ERRORS as error:
+            fail(error)
+        pass_on(results)
+
+    return run

@@ -1,0 +1,209 @@
+"""The physical plan: a graph and a number of workers become stages, subtasks and links.
+
+Owns: where stages begin, their parallelism, which worker runs which subtask, where a node's output goes.
+Never: user code being run, sockets. Built by every process from the same graph and the same operator
+numbers, hence equal in all of them.
+
+A *stage* is a tree of operators between shuffles and the unit of failure. It begins at a ``key_by``, at an
+operator with several inputs, where the declared parallelism changes, and behind a request source. What was
+*declared* counts, never the number of workers: results must not depend on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mini_flink.graph import COLLECTION, REQUESTS, CollectionOptions, Edge, JobGraph, Node, RequestOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An edge as its sender sees it.
+
+    ``chained``: the target runs in the same stage, by a call. Otherwise records go to ``stage``: by key if
+    there is a ``selector``, to the sender's own subtask index if ``forward``, else to its subtasks in turn.
+    """
+
+    target: Node
+    number: int
+    stage: int
+    parallelism: int
+    selector: Callable[[Any], Any] | None
+    chained: bool
+    forward: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A tree of operators that one call runs; ``number`` is its head's operator number, and records carry it.
+
+    ``nodes`` has the head first and each node before those that it feeds. ``keyed``: records carry a key.
+    """
+
+    number: int
+    head: Node
+    parallelism: int
+    keyed: bool
+    nodes: tuple[Node, ...]
+
+    @property
+    def uid(self) -> str:
+        return self.head.uid
+
+    def subtasks_of(self, worker: int, workers: int) -> range:
+        """The subtasks that a worker runs."""
+        return range(worker, self.parallelism, workers)
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePlan:
+    """Where the values of a source go: to a subtask of ``stage``, found by the key or in turn.
+
+    ``selector`` is set if a ``key_by`` stands directly behind the source: whoever feeds the source (the
+    gateway) evaluates it. ``target`` is the stage's head (for a source with several consumers: the source
+    itself).
+    """
+
+    node: Node
+    number: int
+    target: Node
+    stage: int
+    parallelism: int
+    selector: Callable[[Any], Any] | None
+
+    @property
+    def kind(self) -> str:
+        """``"requests"`` or ``"collection"``."""
+        return self.node.kind
+
+    @property
+    def request_options(self) -> RequestOptions:
+        if not isinstance(self.node.options, RequestOptions):
+            raise TypeError(f"{self.node.uid} is no source of requests")
+        return self.node.options
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What every process of a job knows about all of it."""
+
+    job_name: str
+    workers: int
+    max_parallelism: int
+    stages: Mapping[int, Stage]
+    sources: tuple[SourcePlan, ...]
+    operators: Mapping[int, Node]
+    numbers: Mapping[str, int]
+    links: Mapping[int, tuple[Link, ...]]
+
+    def worker_of(self, stage_number: int, subtask: int) -> int:  # noqa: ARG002 - all are dealt alike
+        """The index of the worker that runs a subtask of a stage."""
+        return subtask % self.workers
+
+    @property
+    def request_sources(self) -> tuple[SourcePlan, ...]:
+        return tuple(source for source in self.sources if source.kind == REQUESTS)
+
+    @property
+    def collection_sources(self) -> tuple[SourcePlan, ...]:
+        return tuple(source for source in self.sources if source.kind == COLLECTION)
+
+    def collection_elements(self, node: Node) -> Iterator[bytes]:
+        """The encoded elements, in order: records for subtask 0 of the stage that the collection heads."""
+        if not isinstance(node.options, CollectionOptions):
+            raise TypeError(f"{node.uid} is no collection")
+        return iter(node.options.elements)
+
+
+def build(graph: JobGraph, workers: int, numbers: Mapping[str, int]) -> Plan:
+    """The plan of a graph for a number of workers; ``numbers`` gives each node's uid its durable number."""
+    return _Planner(graph, workers, numbers).plan()
+
+
+class _Planner:
+    def __init__(self, graph: JobGraph, workers: int, numbers: Mapping[str, int]) -> None:
+        self._graph = graph
+        self._workers = workers
+        self._numbers = {node.uid: numbers[node.uid] for node in graph.nodes}
+        self._consumers = [tuple(graph.consumers(node.id)) for node in graph.nodes]
+        self._head = self._find_heads()
+
+    def plan(self) -> Plan:
+        graph = self._graph
+        stages = [self._stage(head) for head in graph.nodes if self._head.get(head.id) == head.id]
+        return Plan(
+            job_name=graph.name,
+            workers=self._workers,
+            max_parallelism=graph.max_parallelism,
+            stages={stage.number: stage for stage in stages},
+            sources=tuple(self._source(node) for node in graph.nodes if node.is_source),
+            operators={self._numbers[node.uid]: node for node in graph.nodes},
+            numbers=self._numbers,
+            links={node.id: tuple(self._links(node)) for node in graph.nodes if node.id in self._head},
+        )
+
+    def _find_heads(self) -> dict[int, int]:
+        """The id of the head of each node's stage; a source that only gateways run is in none."""
+        heads: dict[int, int] = {}
+        for node in self._graph.nodes:
+            if node.is_source:
+                if not self._in_gateway(node):
+                    heads[node.id] = node.id
+            else:
+                heads[node.id] = node.id if self._begins_stage(node) else heads[node.inputs[0].source]
+        return heads
+
+    def _begins_stage(self, node: Node) -> bool:
+        if len(node.inputs) > 1 or node.keyed:
+            return True
+        upstream = self._graph.nodes[node.inputs[0].source]
+        return self._in_gateway(upstream) or upstream.parallelism != node.parallelism
+
+    def _in_gateway(self, node: Node) -> bool:
+        """Requests with one consumer go from the gateway to it; with several they fan out in a worker."""
+        return node.kind == REQUESTS and len(self._consumers[node.id]) == 1
+
+    def _stage(self, head: Node) -> Stage:
+        return Stage(
+            number=self._numbers[head.uid],
+            head=head,
+            parallelism=self._parallelism(head),
+            keyed=head.keyed,
+            nodes=tuple(node for node in self._graph.nodes if self._head.get(node.id) == head.id),
+        )
+
+    def _parallelism(self, node: Node) -> int:
+        return node.parallelism or min(self._workers, self._graph.max_parallelism)
+
+    def _links(self, node: Node) -> Iterator[Link]:
+        for target, edge in self._consumers[node.id]:
+            chained = self._head[target.id] != target.id
+            yield Link(
+                target=target,
+                number=self._numbers[target.uid],
+                stage=self._numbers[self._graph.nodes[self._head[target.id]].uid],
+                parallelism=self._parallelism(target),
+                selector=edge.selector,
+                chained=chained,
+                forward=not chained and self._forwards(node, target, edge),
+            )
+
+    @staticmethod
+    def _forwards(node: Node, target: Node, edge: Edge) -> bool:
+        return edge.selector is None and node.parallelism == target.parallelism
+
+    def _source(self, node: Node) -> SourcePlan:
+        target, selector = node, None
+        if self._in_gateway(node):
+            [(target, edge)] = self._consumers[node.id]
+            selector = edge.selector
+        return SourcePlan(
+            node=node,
+            number=self._numbers[node.uid],
+            target=target,
+            stage=self._numbers[target.uid],
+            parallelism=self._parallelism(target),
+            selector=selector,
+        )

@@ -1,0 +1,132 @@
+"""Places in the user's own source: which frames of a traceback are theirs, and a picture of one expression.
+
+Owns the question "whose code is this file?" and the drawing of a source line with a caret. Never prints.
+
+Called by failures.py and jobs.py.
+"""
+
+from __future__ import annotations
+
+import linecache
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
+from types import CodeType, TracebackType
+
+PACKAGE = os.path.dirname(os.path.abspath(__file__))
+EXAMPLES = os.path.join(PACKAGE, "examples")
+LIBRARY = os.path.dirname(os.path.abspath(os.__file__))
+INSTALLED = frozenset({"site-packages", "dist-packages"})
+SOURCE_LIMIT = 160
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One place that an exception passed; columns are characters from 0, None where they are not known."""
+
+    file: str
+    line: int
+    function: str
+    start: int | None = None
+    end: int | None = None
+
+    @property
+    def place(self) -> str:
+        """``job.py:14``: the path from here if the file is below this folder."""
+        return f"{short_path(self.file)}:{self.line}"
+
+    def __str__(self) -> str:
+        return f"{self.place} {self.function}".rstrip()
+
+
+@lru_cache(maxsize=4096)
+def is_users(file: str) -> bool:
+    """Is this file the user's: not mini_flink's (but for its examples), Python's or a package's?"""
+    if file.startswith("<"):
+        return False
+    path = os.path.abspath(file)
+    if _below(path, PACKAGE):
+        return _below(path, EXAMPLES)
+    if INSTALLED.intersection(path.split(os.sep)):
+        return False
+    return not _below(path, LIBRARY)
+
+
+def _below(path: str, folder: str) -> bool:
+    return path.startswith(folder + os.sep)
+
+
+def short_path(file: str) -> str:
+    """The path from the working directory if ``file`` is below it, else as it is."""
+    try:
+        here = os.getcwd()
+    except OSError:  # the folder was removed
+        return file
+    return file[len(here) + 1 :] if _below(file, here) else file
+
+
+def frames(trace: TracebackType | None) -> Iterator[Frame]:
+    """All frames of a traceback, outermost first."""
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        start, end = _columns(code, trace.tb_lasti, trace.tb_lineno)
+        yield Frame(code.co_filename, trace.tb_lineno, code.co_name, start, end)
+        trace = trace.tb_next
+
+
+def users_frames(trace: TracebackType | None) -> list[Frame]:
+    """The frames in the user's own files, outermost first."""
+    return [frame for frame in frames(trace) if is_users(frame.file)]
+
+
+def _columns(code: CodeType, instruction: int, line: int) -> tuple[int | None, int | None]:
+    """First and last column of the expression that was running; (None, None) without position data."""
+    if instruction < 0:
+        return None, None
+    position = next(islice(code.co_positions(), instruction // 2, None), None)
+    if position is None:
+        return None, None
+    first_line, last_line, start, end = position
+    if first_line != line or start is None or end is None:
+        return None, None
+    text = linecache.getline(code.co_filename, line).rstrip("\n")
+    raw = text.encode("utf-8", "surrogateescape")
+    stop = len(raw) if last_line != first_line else end
+    # Python counts bytes of UTF-8; what is shown are characters.
+    return (len(raw[:start].decode("utf-8", "replace")), len(raw[:stop].decode("utf-8", "replace")))
+
+
+def picture(frame: Frame) -> list[str]:
+    """The arrow line, and the source line with a caret under the expression where they are known.
+
+    At most four lines::
+
+          --> job.py:14:17
+           |
+        14 | .map(lambda o: o["price"] * 2)
+           |                ^^^^^^^^^^
+    """
+    column = "" if frame.start is None else f":{frame.start + 1}"
+    arrow = f"  --> {frame.place}{column}" + _in(frame.function)
+    text = linecache.getline(frame.file, frame.line).rstrip()
+    if not text:
+        return [arrow]
+    stripped = text.lstrip()
+    indent = len(text) - len(stripped)
+    margin = " " * len(str(frame.line))
+    lines = [arrow, f"{margin} |", f"{frame.line} | {_shown(stripped)}"]
+    if frame.start is not None and frame.end is not None and indent <= frame.start < indent + SOURCE_LIMIT:
+        width = max(1, min(frame.end, indent + SOURCE_LIMIT) - frame.start)
+        lines.append(f"{margin} | {' ' * (frame.start - indent)}{'^' * width}")
+    return lines
+
+
+def _in(function: str) -> str:
+    return f" in {function}" if function not in ("", "<module>") else ""
+
+
+def _shown(text: str) -> str:
+    text = text.replace("\t", " ")
+    return text if len(text) <= SOURCE_LIMIT else text[: SOURCE_LIMIT - 1] + "…"

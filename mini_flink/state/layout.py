@@ -1,0 +1,48 @@
+"""Where things lie in a worker's table: one key space, told apart by the first byte.
+
+* ``S`` key group, operator, state, key [, map key]: keyed state. The key group comes first, so that a key
+  group is one range.
+* ``O`` peer, number: an outbox record that is not acknowledged.
+* ``D`` error id: a dead letter.
+* ``M`` name: the channels' positions, and the registry of states.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import msgpack
+
+STATE = b"S"
+OUTBOX = b"O"
+DEAD_LETTER = b"D"
+META = b"M"
+CHANNELS = META + b"channels"
+REGISTRY = META + b"state:"
+
+_STATE_PREFIX = struct.Struct(">cHHB")
+_NUMBER = struct.Struct(">Q")
+
+
+def state_prefix(key_group: int, operator: int, state: int) -> bytes:
+    """What the keys of one state in one key group start with; the encoded key follows."""
+    return _STATE_PREFIX.pack(STATE, key_group, operator, state)
+
+
+def outbox_key(peer: bytes, number: int) -> bytes:
+    """Where record ``number`` to ``peer`` lies."""
+    return OUTBOX + peer + b":" + _NUMBER.pack(number)
+
+
+def entry_prefix(key: bytes) -> bytes | None:
+    """The part that a key shares with all that are scanned together: a map state's entries, the registry.
+
+    None for any other key. Encoded keys delimit themselves: what follows the first is a map key.
+    """
+    if not key.startswith(STATE):
+        return REGISTRY if key.startswith(REGISTRY) else None
+    unpacker = msgpack.Unpacker()
+    unpacker.feed(key[_STATE_PREFIX.size :])
+    unpacker.skip()
+    end = _STATE_PREFIX.size + unpacker.tell()
+    return key[:end] if end < len(key) else None

@@ -1,0 +1,348 @@
+"""The table on LMDB: one environment per worker, and the only module that knows lmdb.
+
+Owns the folder with ``data.mdb`` and ``lock.mdb``. A commit is a synced LMDB transaction (data first, then
+the page that makes it valid), so a crash leaves the last one or the one before. Called by a worker's loop;
+``write`` by its background thread. The contract is in base.py.
+
+Never here, because they lose commits, corrupt or kill: ``sync=False``, ``metasync=False``,
+``writemap=True``, ``map_async=True``; resizing an open map; opening it twice; forking with it open. LMDB
+has no checksums: a bit that rots in ``data.mdb`` shows only if it breaks a page's structure (``python -m
+lmdb verify`` walks them).
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import heapq
+import os
+import time
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import groupby, islice
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import lmdb
+
+from mini_flink.errors import CorruptionError, FolderError, StorageError, StorageFullError
+
+FORMAT_VERSION = 1
+
+_LIBRARY_VERSION = 0  # the engine, and with it the file format, of LMDB 0.9; that of 1.0 cannot be read by it
+_MAX_READERS = 512
+_MAX_KEY_BYTES = 511
+_DIGEST_BYTES = 32
+_HEAD_BYTES = _MAX_KEY_BYTES - _DIGEST_BYTES
+_KEY_LENGTH_BYTES = 4
+_NUMBER_BYTES = 8
+_SLICE_ITEMS = 256
+_FULL_BYTES = 1 << 20
+_HELP = "free some space; it goes on by itself"
+_PART_ITEMS = 1024
+_SAMPLE_STEP = 64
+
+_DAMAGED = (lmdb.CorruptedError, lmdb.InvalidError, lmdb.PageNotFoundError, lmdb.NotFoundError)
+
+_DATABASES = (b"meta", b"records", b"long")
+
+_Item = tuple[bytes, bytes | None]
+
+
+class LmdbTable:
+    """A ``Table`` in ``folder``, which is made, synced, if it is not there (its parent must be).
+
+    ``map_size_bytes`` is address space, not disk space: large, and the same at every start. ``generation``
+    is that of the folder: a table of another one is refused. Keys of more than 511 bytes, LMDB's limit, are
+    stored under their head and a digest, the whole key with the value.
+    """
+
+    def __init__(self, folder: Path, *, map_size_bytes: int, generation: int = 1) -> None:
+        self._folder = folder
+        self._failure: Exception | None = None
+        with self._fatal("open"):
+            if not (folder / "data.mdb").exists():
+                _create(folder, map_size_bytes, generation)
+            _sync_folder(folder)  # also names that a killed process left in the page cache
+            _sync_folder(folder.parent)
+            self._environment = _open(folder, map_size_bytes)
+        with ExitStack() as stack:
+            stack.callback(self._environment.close)
+            self._open_databases(generation)
+            stack.pop_all()
+
+    def _open_databases(self, generation: int) -> None:
+        with self._fatal("read"):
+            self._environment.reader_check()
+            self._meta, self._records, self._long = (
+                self._environment.open_db(name, create=False) for name in _DATABASES
+            )
+            with self._environment.begin(self._meta) as transaction:
+                self._commit_number = _read_meta(transaction, self._folder, generation)
+        self._read = self._environment.begin(self._records)
+        self._view = 0
+        self._has_long = self._read.stat(self._long)["entries"] > 0
+
+    @property
+    def commit_number(self) -> int:
+        return self._commit_number
+
+    @property
+    def size_bytes(self) -> int:
+        return (self._folder / "data.mdb").stat().st_size
+
+    # --- reading ----------------------------------------------------------------------------------------
+
+    def get(self, key: bytes) -> bytes | None:
+        try:
+            if len(key) <= _MAX_KEY_BYTES:
+                value: bytes | None = self._read.get(key)
+                return value
+            entry = self._read.get(_short_key(key), db=self._long)
+        except lmdb.Error as error:
+            raise self._failed("read", error) from error
+        return None if entry is None else _split_entry(entry)[1]
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        return self.range(prefix, _after_prefix(prefix))
+
+    def range(self, start: bytes, stop: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+        short = self._range(self._records, start, stop)
+        if not self._has_long:
+            return short
+        return heapq.merge(short, self._long_range(start, stop), key=itemgetter(0))
+
+    def _long_range(self, start: bytes, stop: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+        """Entries are ordered by their key's head only: those that share one are sorted here."""
+        entries = self._range(self._long, start[:_HEAD_BYTES], None)
+        for head, group in groupby(entries, key=_head):
+            if stop is not None and head > stop[:_HEAD_BYTES]:
+                return
+            for key, value in sorted(_split_entry(entry) for _, entry in group):
+                if key >= start and (stop is None or key < stop):
+                    yield key, value
+
+    def _range(self, database: Any, start: bytes, stop: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+        view = self._view
+        with self._fatal("read"):
+            cursor = self._read.cursor(database)
+            found = cursor.set_range(start) if start else cursor.first()
+            for key, value in cursor if found else ():
+                if stop is not None and key >= stop:
+                    return
+                yield key, value
+                if view != self._view:
+                    raise RuntimeError("the table was renewed while a scan was being read")
+
+    def renew(self) -> None:
+        self._check_usable()
+        with self._fatal("read"):
+            self._read.abort()
+            self._read = self._environment.begin(self._records)
+            self._view += 1
+            self._has_long = self._read.stat(self._long)["entries"] > 0
+
+    # --- writing ----------------------------------------------------------------------------------------
+
+    def write(self, items: Iterable[_Item], commit_number: int) -> None:
+        self._check_usable()
+        with self._fatal("write"), self._environment.begin(self._records, write=True) as transaction:
+            for part in _sorted_slices(items):
+                self._apply(transaction, part)
+                time.sleep(0)
+            number = commit_number.to_bytes(_NUMBER_BYTES, "big")
+            transaction.put(b"commit_number", number, db=self._meta)
+        self._commit_number = commit_number
+
+    def _apply(self, transaction: Any, part: list[_Item]) -> None:
+        for key, value in part:
+            database = self._records
+            if len(key) > _MAX_KEY_BYTES:
+                database = self._long
+                value = None if value is None else _join_entry(key, value)
+                key = _short_key(key)
+            if value is None:
+                transaction.delete(key, db=database)
+            else:
+                transaction.put(key, value, db=database)
+
+    def sync(self) -> None:
+        self._check_usable()
+        with self._fatal("sync"):
+            self._environment.sync(True)
+
+    def close(self) -> None:
+        self._read.abort()
+        self._environment.close()
+
+    # --- errors -----------------------------------------------------------------------------------------
+
+    def _check_usable(self) -> None:
+        if self._failure is not None:
+            raise self._failed("use", self._failure) from self._failure
+
+    @contextmanager
+    def _fatal(self, action: str) -> Iterator[None]:
+        """Names the table in an error, and remembers it unless it only says that space is lacking.
+
+        A transaction that found no space is undone as a whole: what it wrote is referred to by no valid page.
+        """
+        try:
+            yield
+        except (lmdb.Error, OSError) as error:
+            if _is_full(error) or (_is_short_write(error) and _free_bytes(self._folder) < _FULL_BYTES):
+                raise StorageFullError(
+                    f"no space left for the table in {self._folder}", help=_HELP
+                ) from error
+            raise self._failed(action, error) from error
+
+    def _failed(self, action: str, error: Exception) -> StorageError:
+        self._failure = error
+        kind = CorruptionError if isinstance(error, _DAMAGED) else StorageError
+        return kind(f"cannot {action} the table in {self._folder}: {error}")
+
+
+def _is_full(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return isinstance(error, lmdb.MapFullError) or getattr(error, "code", 0) in (errno.ENOSPC, errno.EDQUOT)
+
+
+def _is_short_write(error: Exception) -> bool:
+    """LMDB calls it an I/O error when a file system takes only a part of what it writes.
+
+    It comes before the page that would make the transaction valid. An error of writing that page (a real one)
+    makes LMDB refuse everything from then on.
+    """
+    return getattr(error, "code", 0) == errno.EIO
+
+
+def _free_bytes(folder: Path) -> int:
+    status = os.statvfs(folder)
+    return status.f_bavail * status.f_frsize
+
+
+# --- files --------------------------------------------------------------------------------------------------
+
+
+def _open(path: Path, map_size_bytes: int, *, subdir: bool = True) -> Any:
+    return lmdb.open(
+        os.fspath(path),
+        map_size=map_size_bytes,
+        subdir=subdir,
+        mode=0o700,
+        max_dbs=3,
+        max_readers=_MAX_READERS,
+        readahead=False,  # reads are of single keys in no order
+        lib_version=_LIBRARY_VERSION,
+    )
+
+
+def _create(folder: Path, map_size_bytes: int, generation: int) -> None:
+    """An environment is not crash-safe before its first commit: it gets its name after that."""
+    folder.mkdir(exist_ok=True)
+    draft = folder / "data.mdb.new"
+    for leftover in (draft, folder / "data.mdb.new-lock", folder / "lock.mdb"):
+        leftover.unlink(missing_ok=True)
+    environment = _open(draft, map_size_bytes, subdir=False)
+    try:
+        _write_first(environment, generation)
+    finally:
+        environment.close()
+    (folder / "data.mdb.new-lock").unlink()
+    draft.rename(folder / "data.mdb")
+
+
+def _write_first(environment: Any, generation: int) -> None:
+    with environment.begin(write=True) as transaction:
+        meta, *_ = (environment.open_db(name, transaction) for name in _DATABASES)
+        numbers = {b"format_version": FORMAT_VERSION, b"generation": generation, b"commit_number": 0}
+        for name, number in numbers.items():
+            transaction.put(name, number.to_bytes(_NUMBER_BYTES, "big"), db=meta)
+    environment.sync(True)
+
+
+def _read_meta(transaction: Any, folder: Path, generation: int) -> int:
+    """The commit number, if this version can read the table and it is of this generation."""
+
+    def number(name: bytes) -> int:
+        return int.from_bytes(transaction.get(name, b""), "big")
+
+    if number(b"format_version") > FORMAT_VERSION:
+        raise FolderError(
+            f"{folder} has table format version {number(b'format_version')}, this mini_flink reads up to "
+            f"{FORMAT_VERSION}",
+            help="start it with the newer mini_flink that wrote it",
+        )
+    if number(b"generation") != generation:
+        raise FolderError(f"{folder} is of generation {number(b'generation')}, not of {generation}")
+    return number(b"commit_number")
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# --- keys ---------------------------------------------------------------------------------------------------
+
+
+def _short_key(key: bytes) -> bytes:
+    return key[:_HEAD_BYTES] + hashlib.blake2b(key, digest_size=_DIGEST_BYTES).digest()
+
+
+def _join_entry(key: bytes, value: bytes) -> bytes:
+    return len(key).to_bytes(_KEY_LENGTH_BYTES, "big") + key + value
+
+
+def _split_entry(entry: bytes) -> tuple[bytes, bytes]:
+    end = _KEY_LENGTH_BYTES + int.from_bytes(entry[:_KEY_LENGTH_BYTES], "big")
+    return entry[_KEY_LENGTH_BYTES:end], entry[end:]
+
+
+def _head(item: tuple[bytes, bytes]) -> bytes:
+    return item[0][:_HEAD_BYTES]
+
+
+def _after_prefix(prefix: bytes) -> bytes | None:
+    """The first key behind all that start with ``prefix``; None if there is none."""
+    stem = prefix.rstrip(b"\xff")
+    return stem[:-1] + bytes([stem[-1] + 1]) if stem else None
+
+
+def _sorted_slices(items: Iterable[_Item]) -> Iterator[list[_Item]]:
+    """``items`` by ascending key, in short lists.
+
+    One ``sorted`` over 100,000 items would hold the interpreter's lock for 50 ms, letting go of them all at
+    once for 15 ms. So they are dealt into parts between sampled keys, with a chance for other threads after
+    every step, and each part is dropped before the next.
+    """
+    parts = _dealt(items)
+    parts.reverse()
+    while parts:
+        part = parts.pop()
+        part.sort(key=itemgetter(0))
+        for start in range(0, len(part), _SLICE_ITEMS):
+            yield part[start : start + _SLICE_ITEMS]
+
+
+def _dealt(items: Iterable[_Item]) -> list[list[_Item]]:
+    """All items in parts of about a thousand, each part below the next."""
+    source = iter(items)
+    steps: list[list[_Item]] = []
+    while step := list(islice(source, _PART_ITEMS)):
+        steps.append(step)
+        time.sleep(0)
+    sample = sorted(key for step in steps for key, _ in step[::_SAMPLE_STEP])
+    splitters = sample[_PART_ITEMS // _SAMPLE_STEP :: _PART_ITEMS // _SAMPLE_STEP]
+    parts: list[list[_Item]] = [[] for _ in range(len(splitters) + 1)]
+    for step in steps:
+        for item in step:
+            parts[bisect_right(splitters, item[0])].append(item)
+        time.sleep(0)
+    return parts

@@ -1,0 +1,132 @@
+"""The listening sockets, held by the supervisor so that a gateway that dies refuses nobody.
+
+The first one is taken without sharing, so that a second server on the port is refused; only then is the port
+shared, one socket per gateway: each has its own queue, which waits in the supervisor's hands while a gateway
+is started again. A socket that systemd hands over is used as it is, by all gateways.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import time
+from typing import NamedTuple
+
+from mini_flink import procfs
+from mini_flink.errors import BusyError, ConfigError
+
+BACKLOG = 2048
+LEFTOVER_S = 2.0
+_POLL_S = 0.02
+_FIRST_INHERITED_FD = 3
+SUPERVISOR_TITLE = "mini_flink supervisor"
+GATEWAY_TITLE = "mini_flink gateway"
+
+
+class Address(NamedTuple):
+    """Where a server listens; ``host`` as the user named it."""
+
+    host: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        """A URL that works on this host."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)  # noqa: S104 - only shown
+        return f"http://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{self.port}"
+
+
+class Listeners:
+    """The sockets of one port; ``fd_of`` gives the one that a gateway listens on."""
+
+    def __init__(self, first: socket.socket, address: Address, *, inherited: bool) -> None:
+        self.address = address
+        self._sockets = [first]
+        self._inherited = inherited
+
+    @classmethod
+    def open(cls, host: str, port: int) -> Listeners:
+        """Take the port (0: any free one), or what systemd has opened; BusyError if it is taken."""
+        first = _inherited()
+        if first is not None:
+            return cls(first, Address(host, int(first.getsockname()[1])), inherited=True)
+        give_up = time.monotonic() + LEFTOVER_S
+        while True:
+            try:
+                first = _listen(host, port, shared=False)
+                break
+            except OSError as error:
+                holder = procfs.holder_of_port(port) if error.errno == errno.EADDRINUSE else None
+                if not _is_leftover(holder) or time.monotonic() > give_up:
+                    raise _refusal(host, port, error, holder) from error
+            time.sleep(_POLL_S)
+        return cls(first, Address(host, int(first.getsockname()[1])), inherited=False)
+
+    def share_among(self, gateways: int) -> None:
+        """One socket for each gateway."""
+        if self._inherited or gateways == 1:
+            return
+        self._sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        for _ in range(1, gateways):
+            self._sockets.append(_listen(self.address.host, self.address.port, shared=True))
+
+    def fd_of(self, gateway: int) -> int:
+        """The descriptor for the gateway in a slot."""
+        return self._sockets[gateway % len(self._sockets)].fileno()
+
+    def close(self) -> None:
+        """Refuse connections from now on."""
+        for listener in self._sockets:
+            listener.close()
+
+
+def _inherited() -> socket.socket | None:
+    """The first socket of systemd's socket activation, if this process is meant."""
+    count, pid = os.environ.get("LISTEN_FDS", ""), os.environ.get("LISTEN_PID", "")
+    if not count.isdigit() or int(count) < 1 or pid != str(os.getpid()):
+        return None
+    for name in ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"):
+        os.environ.pop(name, None)
+    os.set_inheritable(_FIRST_INHERITED_FD, False)
+    return socket.socket(fileno=_FIRST_INHERITED_FD)
+
+
+def _listen(host: str, port: int, *, shared: bool) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except socket.gaierror as error:
+        raise ConfigError(
+            f"host {host!r} is not known: {error.strerror}", help="try --host 127.0.0.1"
+        ) from error
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _is_leftover(holder: int | None) -> bool:
+    """A gateway whose supervisor has died: it is about to leave."""
+    if holder is None or not procfs.name_of(holder).startswith(GATEWAY_TITLE):
+        return False
+    parent = procfs.parent_of(holder)
+    return parent is None or not procfs.name_of(parent).startswith(SUPERVISOR_TITLE)
+
+
+def _refusal(host: str, port: int, error: OSError, holder: int | None) -> ConfigError | BusyError:
+    if error.errno == errno.EADDRINUSE:
+        by = "" if holder is None else f' by "{procfs.name_of(holder)}" (pid {holder})'
+        other = port + 1 if port < 65535 else port - 1
+        return BusyError(f"port {port} is in use{by}", help=f"stop it, or choose another: --port {other}")
+    if error.errno == errno.EACCES:
+        return ConfigError(f"port {port} needs privileges", help="choose one over 1023, as in --port 7071")
+    return ConfigError(f"cannot listen on {host} port {port}: {error.strerror}", help="try --host 127.0.0.1")

@@ -1,0 +1,324 @@
+"""The supervisor's loop: it watches the processes of one run, starts them again, and stops them.
+
+One thread owns everything. It sleeps until a child ends, a message or a signal comes, or something is due.
+A process is started again only after its predecessor's exit was seen. Never touches a record: what it knows
+of the work it reads from progress pages. Called by ``runners.server``.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from mini_flink import console, procfs, wire
+from mini_flink.core.restarts import GiveUp
+from mini_flink.errors import EXIT_CONFIG, DecodeError, StorageError, StorageFullError
+from mini_flink.folder import DataFolder
+from mini_flink.supervisor import words
+from mini_flink.supervisor.fleet import Fleet
+from mini_flink.supervisor.hangs import Stuck
+from mini_flink.supervisor.members import GONE, READY, STARTING, STOPPING, WAITING, Member, describe_exit
+from mini_flink.supervisor.notify import notify
+from mini_flink.supervisor.report import build_report, pending_requests, total
+from mini_flink.supervisor.signals import SignalPipe
+from mini_flink.supervisor.spec import ServerPlan
+from mini_flink.transport.base import Transport
+
+SERVING, DRAINING, ENDED = "serving", "draining", "ended"
+
+EXIT_INTERRUPTED = 130
+LOOK_MS = 1_000
+RETRY_SEND_MS = 20
+RETRY_START_MS = 1_000
+STOP_MARGIN_MS = 5_000
+ASKER_MS = 5_000
+SLOW_START_MS = 1_000
+SLOW_START_REPEAT_MS = 5_000
+_RECEIVE_LIMIT = 100
+_KNOWN_EXITS = range(64, 79)
+
+
+class Supervisor:
+    """One run of a server; ``run`` returns the exit code of the command."""
+
+    def __init__(
+        self,
+        plan: ServerPlan,
+        folder: DataFolder,
+        fleet: Fleet,
+        transport: Transport,
+        *,
+        url: str,
+        banner: Callable[[int], str],
+    ) -> None:
+        self._plan = plan
+        self._folder = folder
+        self._fleet = fleet
+        self._transport = transport
+        self._url = url
+        self._banner = banner
+        self._state = STARTING
+        self._exit_code = 0
+        self._began_ms = self._now_ms = _monotonic_ms()
+        self._look_due_ms = self._now_ms
+        self._slow_start_due_ms = self._now_ms + SLOW_START_MS
+        self._kill_due_ms: int | None = None
+        self._stop_began_ms = 0
+        self._left_cleanly = True
+        self._redone = 0
+        self._warnings: set[str] = set()
+        self._askers: dict[str, int] = {}
+
+    # --- the loop ---------------------------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Serve until told to stop, or until it makes no sense to go on."""
+        with SignalPipe() as signals:
+            self._fleet.start_all()
+            while self._state != ENDED:
+                self.step(signals)
+        return self._exit_code
+
+    def step(self, signals: SignalPipe) -> None:
+        """Sleep until something is to be done, and do it."""
+        self._now_ms = _monotonic_ms()
+        exits = {member.exit_fd: member for member in self._fleet if member.running}
+        ready = self._transport.wait(self._sleep_ms(), (signals.fileno(), *exits))
+        self._now_ms = _monotonic_ms()
+        # Messages first: what a process said before it ended explains its end.
+        for message in self._transport.receive(_RECEIVE_LIMIT):
+            self._take_message(message)
+        for number in signals.received() if signals.fileno() in ready else ():
+            self._take_signal(number)
+        for fd in ready & exits.keys():
+            if self._state != ENDED:
+                self._take_exit(exits[fd])
+        if self._state != ENDED:
+            self._do_what_is_due()
+
+    def _sleep_ms(self) -> int:
+        due = [self._look_due_ms, self._kill_due_ms, *self._askers.values()]
+        due += [member.start_at_ms for member in self._fleet if member.state == WAITING]
+        if any(member.unsent for member in self._fleet):
+            due.append(self._now_ms + RETRY_SEND_MS)
+        return max(0, min(at_ms for at_ms in due if at_ms is not None) - self._now_ms)
+
+    def _do_what_is_due(self) -> None:
+        now_ms = self._now_ms
+        starting = [
+            member for member in self._fleet if member.state == WAITING and _due(member.start_at_ms, now_ms)
+        ]
+        if starting:
+            self._start(starting)
+        self._fleet.send_unsent()
+        if _due(self._look_due_ms, now_ms):
+            self._look()
+        for peer in [peer for peer, until_ms in self._askers.items() if _due(until_ms, now_ms)]:
+            del self._askers[peer]
+            self._transport.disconnect(peer)
+        if _due(self._kill_due_ms, now_ms):
+            self._kill_due_ms = None
+            for member in self._leaving():
+                member.kill("it did not stop in time")
+
+    def _start(self, starting: Sequence[Member]) -> None:
+        try:
+            self._fleet.start(starting)
+        except StorageFullError as error:
+            console.event(
+                "warn", f"{', '.join(member.title for member in starting)} must wait: {error.message}"
+            )
+            for member in starting:
+                if not member.running:
+                    member.start_at_ms = self._now_ms + RETRY_START_MS
+
+    # --- messages ---------------------------------------------------------------------------------------
+
+    def _take_message(self, data: bytes) -> None:
+        try:
+            message = wire.decode(data)
+        except DecodeError as error:
+            console.event("warn", f"a message was not understood: {error.message}")
+            return
+        if not isinstance(message, wire.Control):
+            return
+        if message.kind == wire.STATUS:
+            self._answer_status(message)
+            return
+        member = self._fleet.sender_of(message)
+        if member is None:
+            return
+        if message.kind == wire.READY:
+            self._take_ready(member, message.data)
+        elif message.kind == wire.FAILED:
+            self._fail(str(message.data["text"]), int(message.data["exit_code"]))
+
+    def _take_ready(self, member: Member, data: Mapping[str, Any]) -> None:
+        member.policy.ready(self._now_ms)
+        if member.state == STARTING:
+            member.state = READY
+        redone = int(data.get("redone", 0))
+        self._redone += redone
+        for warning in data.get("warnings", ()):
+            if warning not in self._warnings:
+                self._warnings.add(warning)
+                console.event("warn", warning)
+        if member.died_at_ms is not None and member.pid is not None:
+            seconds = (self._now_ms - member.died_at_ms) / 1000
+            console.event("ok", words.came_back(member.title, member.pid, seconds, redone))
+            member.died_at_ms = None
+        if self._state == STARTING and all(each.state == READY for each in self._fleet):
+            self._serve()
+
+    def _serve(self) -> None:
+        """Everything is up: only now may anyone say so."""
+        self._state = SERVING
+        self._folder.mark_ready(self._plan.settings.durability)
+        _say(self._banner(self._redone))
+        notify("READY=1", f"STATUS=serving {self._url}")
+
+    def _fail(self, text: str, exit_code: int) -> None:
+        """No restart will help. What was answered is committed: the processes are just killed."""
+        if self._state != ENDED:
+            _say(text)
+            self._exit_code = exit_code
+            self._state = ENDED
+
+    def _answer_status(self, message: wire.Control) -> None:
+        self._transport.connect(message.sender, str(message.data["endpoint"]))
+        # Closed later: closing at once would drop the reply before it has left.
+        self._askers[message.sender] = self._now_ms + ASKER_MS
+        report = build_report(
+            self._plan,
+            list(self._fleet),
+            state=self._shown_state(),
+            url=self._url,
+            incarnation=self._fleet.incarnation,
+            uptime_ms=self._now_ms - self._began_ms,
+        )
+        self._transport.send(message.sender, self._fleet.control(wire.STATUS_REPLY, report))
+
+    def _shown_state(self) -> str:
+        if self._state == SERVING and any(member.state != READY for member in self._fleet):
+            return "degraded"
+        return STOPPING if self._state == DRAINING else self._state
+
+    # --- exits ------------------------------------------------------------------------------------------
+
+    def _take_exit(self, member: Member) -> None:
+        pid, ended = member.pid or 0, member.ended
+        status = self._fleet.reap(member)
+        if member.state == STOPPING:
+            member.state = GONE
+            if member.role == "worker" and status != 0:
+                self._left_cleanly = False
+            self._advance_stop()
+            return
+        cause = describe_exit(status) + (f" ({ended})" if ended else "")
+        console.event("warn", words.died(member.title, pid, cause, pending_requests(self._fleet)))
+        member.state = WAITING
+        if member.died_at_ms is None:
+            member.died_at_ms = self._now_ms
+        decision = member.policy.died(self._now_ms)
+        if isinstance(decision, GiveUp):
+            exit_code = status if status in _KNOWN_EXITS else EXIT_CONFIG
+            self._fail(words.gave_up(member.title, decision.attempts, cause), exit_code)
+        else:
+            member.start_at_ms = self._now_ms + decision.delay_ms
+
+    # --- hangs ------------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        limit_ms = self._plan.settings.hang_timeout_ms
+        self._look_due_ms = self._now_ms + (min(LOOK_MS, max(20, limit_ms // 4)) if limit_ms else LOOK_MS)
+        now_ns = time.monotonic_ns()
+        for member in self._fleet:
+            if member.pid is not None:
+                stuck = member.watch.look(member.page.entry(), procfs.is_stopped(member.pid), now_ns)
+                if stuck is not None:
+                    self._take_stuck(member, stuck)
+        if self._state == STARTING and _due(self._slow_start_due_ms, self._now_ms):
+            self._slow_start_due_ms = self._now_ms + SLOW_START_REPEAT_MS
+            missing = [member.title for member in self._fleet if member.state != READY]
+            console.event("info", words.still_starting(missing))
+
+    def _take_stuck(self, member: Member, stuck: Stuck) -> None:
+        operator = self._plan.operator_names.get(stuck.operator, "")
+        what = words.hung(stuck.what, stuck.seconds, operator)
+        if stuck.kill:
+            member.kill(what)
+        else:
+            console.event("warn", f"{member.title} (pid {member.pid}) is {what}")
+            member.show_stack()
+
+    # --- shut-down --------------------------------------------------------------------------------------
+
+    def _take_signal(self, number: signal.Signals) -> None:
+        if self._state in (STARTING, SERVING):
+            self._begin_stop()
+        elif number == signal.SIGINT and self._state != ENDED:
+            _say(words.cut_short(self._plan.data_dir))
+            self._exit_code = EXIT_INTERRUPTED
+            self._state = ENDED
+
+    def _begin_stop(self) -> None:
+        """Gateways first: they accept no more and finish what is in flight, for which workers are needed."""
+        notify("STOPPING=1", "STATUS=stopping")
+        pending = pending_requests(self._fleet)
+        _say(words.stopping(pending, self._plan.settings.shutdown_grace_ms))
+        self._stop_began_ms = self._now_ms
+        self._state = DRAINING
+        self._stop(self._fleet.gateways)
+        self._advance_stop()
+
+    def _stop(self, leaving: Iterable[Member]) -> None:
+        grace_ms = self._plan.settings.shutdown_grace_ms
+        self._kill_due_ms = self._now_ms + grace_ms + STOP_MARGIN_MS
+        for member in leaving:
+            if member.state == READY:
+                self._fleet.send([member], wire.STOP, {"grace_ms": grace_ms})
+            else:
+                # It has not begun to serve, and would hear a message only when it does.
+                member.kill()
+            if not member.running and member.role == "worker":
+                self._left_cleanly = False
+            member.state = STOPPING if member.running else GONE
+
+    def _leaving(self) -> list[Member]:
+        return [member for member in self._fleet if member.state == STOPPING]
+
+    def _advance_stop(self) -> None:
+        """When the gateways have left, stop the workers; when they have too, end."""
+        if self._state == DRAINING and not self._leaving():
+            self._state = STOPPING
+            self._stop(self._fleet.workers)
+        if self._state == STOPPING and not self._leaving():
+            self._end()
+
+    def _end(self) -> None:
+        self._state = ENDED
+        if self._left_cleanly:
+            try:
+                self._folder.mark_clean()
+            except StorageError as error:
+                console.event("warn", error.message)
+        totals = {name: total(self._fleet, name) for name in ("answered", "failed", "pending")}
+        seconds = (self._now_ms - self._stop_began_ms) / 1000
+        _say(words.stopped(seconds, totals, self._plan.data_dir))
+
+
+def _due(at_ms: int | None, now_ms: int) -> bool:
+    return at_ms is not None and at_ms <= now_ms
+
+
+def _monotonic_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
+
+
+def _say(text: str) -> None:
+    """To the person at the terminal: stdout is left to the job."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()

@@ -1,0 +1,76 @@
+"""What ``status`` shows: the supervisor's members and their progress pages as plain data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from mini_flink.supervisor.members import READY, Member
+from mini_flink.supervisor.spec import ServerPlan
+
+
+def total(members: Iterable[Member], counter: str) -> int:
+    """One counter or gauge over several processes."""
+    return sum(member.page.counter(counter) for member in members)
+
+
+def pending_requests(members: Iterable[Member]) -> int:
+    """Requests that clients wait for, at gateways that are there."""
+    return total((member for member in members if member.role == "gateway" and member.running), "pending")
+
+
+def build_report(
+    plan: ServerPlan, members: Sequence[Member], *, state: str, url: str, incarnation: int, uptime_ms: int
+) -> dict[str, Any]:
+    """One object with stable names: the reply to a status request."""
+    return {
+        "job": plan.job_name,
+        "state": state,
+        "url": url,
+        "data_dir": plan.data_dir,
+        "durability": plan.settings.durability,
+        "uptime_ms": uptime_ms,
+        "pending": pending_requests(members),
+        "processes": [_supervisor(incarnation, state), *(_process(member) for member in members)],
+        "operators": _operators(plan, members),
+    }
+
+
+def _supervisor(incarnation: int, state: str) -> dict[str, Any]:
+    return {
+        "role": "supervisor",
+        "index": 0,
+        "pid": os.getpid(),
+        "restarts": 0,
+        "incarnation": incarnation,
+        "state": READY if state == "serving" else state,
+        "counters": {},
+    }
+
+
+def _process(member: Member) -> dict[str, Any]:
+    return {
+        "role": member.role,
+        "index": member.index,
+        "pid": member.pid,
+        "restarts": member.policy.restarts,
+        "incarnation": member.incarnation,
+        "state": member.state,
+        "counters": member.page.counters(),
+    }
+
+
+def _operators(plan: ServerPlan, members: Sequence[Member]) -> list[dict[str, Any]]:
+    return [_operator(uid, number, plan.operator_names, members) for uid, number in plan.numbers.items()]
+
+
+def _operator(uid: str, number: int, names: Mapping[int, str], members: Sequence[Member]) -> dict[str, Any]:
+    counts = [member.page.operator(number) for member in members]
+    return {
+        "uid": uid,
+        "name": names.get(number, uid),
+        "in": sum(each.received for each in counts),
+        "out": sum(each.emitted for each in counts),
+        "failed": sum(each.failed for each in counts),
+    }

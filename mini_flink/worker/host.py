@@ -1,0 +1,168 @@
+"""Carries out what the engine asks for: log, table, transport and background work around one engine.
+
+The same code runs in the worker process, in the local runner, in the test harness and in the simulation, on
+real devices or their twins. It holds no number, acknowledgement or epoch of its own: it only keeps the order
+of the engine's effects. The names given to ``crash_point`` are where a test may have the process killed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from mini_flink import wire
+from mini_flink.core.effects import Append, Connect, Effect, Flush, Recycle, Send, Sync
+from mini_flink.core.engine import Engine
+from mini_flink.errors import StorageFullError
+from mini_flink.faults import crash_point
+from mini_flink.state.base import CommitLog, Table
+from mini_flink.transport.base import Transport
+from mini_flink.worker.background import Background
+
+RETRY_S = 1.0
+_FLUSH, _PREPARE = "flush", "prepare"
+
+
+class Host:
+    """One worker: an engine and its devices. ``recover`` comes first, then ``turn`` for ever."""
+
+    def __init__(
+        self, engine: Engine, log: CommitLog, table: Table, transport: Transport, background: Background
+    ) -> None:
+        self.engine = engine
+        self.redone = 0
+        self._log = log
+        self._table = table
+        self._transport = transport
+        self._background = background
+        self._held: deque[Effect] = deque()
+        self._flush: Flush | None = None
+        self._running: set[str] = set()
+        self._retry_s: dict[str, float] = {}
+
+    def recover(self) -> None:
+        """Redo the log's tail and make it durable again: what was read may have been in the page cache only.
+
+        Until that is done nothing may be sent, acknowledged or recycled.
+        """
+        commit_number = self._table.commit_number
+        tail = list(self._log.recover(commit_number))
+        self.engine.recover(commit_number, tail)
+        self.redone = len(tail)
+        crash_point("during_redo")
+        self._table.sync()
+        crash_point("during_recovery")
+        self._log.rewrite(tail)
+        crash_point("after_recovery")
+
+    # --- one turn ---------------------------------------------------------------------------------------
+
+    def receive(self, message: wire.Data, now: float) -> None:
+        """Hand a message to the engine."""
+        self.carry_out(self.engine.receive(message, now))
+
+    def turn(self, now: float, now_ms: int) -> None:
+        """One step of the engine with all that follows from it."""
+        for outcome in self._background.outcomes():
+            self._take_outcome(outcome.name, outcome.error, now)
+        self._retry(now)
+        if not self._held:
+            self.carry_out(self.engine.step(now, now_ms))
+            if self._log.wants_preparation:
+                self._submit(_PREPARE, now)
+
+    def carry_out(self, effects: Iterable[Effect]) -> None:
+        """Do what the engine asked for, in its order."""
+        pending = deque(effects)
+        while pending:
+            try:
+                self._do(pending[0])
+            except StorageFullError:
+                # Nothing of the batch has left: it waits here until there is room for its commit.
+                self.engine.set_storage_full(True)
+                self._held = pending
+                return
+            pending.popleft()
+
+    def _do(self, effect: Effect) -> None:
+        match effect:
+            case Send(peer, message):
+                self._transport.send(peer, message)
+            case Append(number, payload):
+                self._log.append(number, payload)
+                crash_point("after_log_write")
+            case Sync():
+                self._log.sync()
+                crash_point("before_send")
+            case Connect(peer, endpoint):
+                self._transport.connect(peer, endpoint)
+            case Flush():
+                self._flush = effect
+                self._submit(_FLUSH, 0.0)
+            case Recycle(number):
+                crash_point("before_recycle")
+                self._log.recycle(number)
+
+    # --- what runs beside the loop ------------------------------------------------------------------------
+
+    def _submit(self, name: str, now: float) -> None:
+        if name not in self._running and now >= self._retry_s.get(name, 0.0):
+            self._running.add(name)
+            self._background.submit(name, self._write_table if name == _FLUSH else self._log.prepare)
+
+    def _write_table(self) -> None:
+        flush = self._flush
+        if flush is not None:
+            crash_point("mid_flush")
+            self._table.write(flush.items.items(), flush.number)
+
+    def _take_outcome(self, name: str, error: Exception | None, now: float) -> None:
+        self._running.discard(name)
+        if isinstance(error, StorageFullError):
+            self._retry_s[name] = now + RETRY_S
+            if name == _PREPARE:
+                self.engine.set_storage_full(True)
+        elif error is not None:
+            raise error
+        else:
+            self._retry_s.pop(name, None)
+            if name == _FLUSH:
+                self._flush = None
+                self._table.renew()
+                self.carry_out(self.engine.flushed())
+            elif not self._held:
+                self.engine.set_storage_full(False)
+
+    def _retry(self, now: float) -> None:
+        if self._flush is not None:
+            self._submit(_FLUSH, now)
+        if self.engine.storage_full:
+            self._submit(_PREPARE, now)
+        if self._held and now >= self._retry_s.get(_PREPARE, 0.0):
+            held, self._held = self._held, deque()
+            self.engine.set_storage_full(False)
+            self.carry_out(held)
+            if self._held:
+                self._retry_s[_PREPARE] = now + RETRY_S
+
+    def due_s(self, now: float) -> float | None:
+        """When ``turn`` is to be called next if nothing arrives; None: no need."""
+        if self.engine.has_work and not self._held:
+            return now
+        times = [time for name, time in self._retry_s.items() if name not in self._running]
+        engine_due = self.engine.due_s()
+        return min(times, default=engine_due) if engine_due is None else min([engine_due, *times])
+
+    def close(self) -> None:
+        """The clean end: everything committed goes into the table, so that the next start redoes nothing."""
+        self._settle()
+        if not self.engine.clean and not self._held:
+            self.carry_out([self.engine.freeze()])
+            self._settle()
+        self._log.close()
+        self._table.close()
+
+    def _settle(self) -> None:
+        self._background.join()
+        for outcome in self._background.outcomes():
+            self._take_outcome(outcome.name, outcome.error, 0.0)

@@ -1,0 +1,99 @@
+"""Which states a worker's table holds, under which index, and whether the job still declares them all.
+
+A changed job must never find its state silently empty: what is stored and not declared any more, or declared
+with another kind, type or parallelism, is refused by name before anything is served.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from mini_flink import wire
+from mini_flink.errors import FolderError
+from mini_flink.state import layout
+from mini_flink.state.base import Table
+from mini_flink.state.overlay import Overlay
+
+MAX_STATES = 256
+
+
+class Stored(NamedTuple):
+    """One state of one operator, as it was declared when it was first used."""
+
+    operator: int
+    name: str
+    number: int
+    kind: str
+    type_text: str
+    parallelism: int
+
+    def describe(self) -> str:
+        """How a declaration differs from this one, in words."""
+        type_text = f" of {self.type_text}" if self.type_text else ""
+        return f"{self.kind} state{type_text} at parallelism {self.parallelism}"
+
+
+class Registry:
+    """The states of one worker. ``register`` while functions open, then ``check_complete``."""
+
+    def __init__(self, overlay: Overlay, table: Table, uids: dict[int, str], max_parallelism: int) -> None:
+        self._overlay = overlay
+        self._table = table
+        self._uids = uids
+        self._max_parallelism = max_parallelism
+        self._declared: set[tuple[int, str]] = set()
+        entries = (Stored(*wire.unpack(value)) for _, value in overlay.scan(layout.REGISTRY))
+        self._stored = {(entry.operator, entry.name): entry for entry in entries}
+
+    def register(self, operator: int, name: str, kind: str, type_text: str, parallelism: int) -> int:
+        """The index of a state; FolderError if what is stored under this name is something else."""
+        stored = self._stored.get((operator, name))
+        if stored is None:
+            stored = self._add(operator, name, kind, type_text, parallelism)
+        declared = stored._replace(kind=kind, type_text=type_text, parallelism=parallelism)
+        if declared != stored and self._has_content(stored):
+            raise FolderError(
+                f"state {name!r} of operator {self._uid(operator)!r} is stored as {stored.describe()}, "
+                f"and the job declares {declared.describe()}",
+                help="declare it as it is stored, or give the changed operator another uid",
+            )
+        if declared != stored:
+            self._save(declared)
+        self._declared.add((operator, name))
+        return stored.number
+
+    def _add(self, operator: int, name: str, kind: str, type_text: str, parallelism: int) -> Stored:
+        number = sum(1 for entry in self._stored.values() if entry.operator == operator)
+        if number >= MAX_STATES:
+            raise FolderError(f"operator {self._uid(operator)!r} declares more than {MAX_STATES} states")
+        entry = Stored(operator, name, number, kind, type_text, parallelism)
+        self._save(entry)
+        return entry
+
+    def _save(self, entry: Stored) -> None:
+        self._stored[entry.operator, entry.name] = entry
+        key = layout.REGISTRY + entry.operator.to_bytes(2, "big") + entry.name.encode()
+        self._overlay.put_entry(layout.REGISTRY, key, wire.pack(entry))
+
+    def check_complete(self) -> None:
+        """FolderError naming every state that is stored and that no operator declares any more."""
+        lost = [
+            f"state {name!r} of operator {self._uid(operator)!r}"
+            for (operator, name), entry in sorted(self._stored.items())
+            if (operator, name) not in self._declared and self._has_content(entry)
+        ]
+        if lost:
+            raise FolderError(
+                f"the data folder holds {', '.join(lost)}, which the job does not declare any more",
+                help="give the operator back its uid and the state its name, or start in a new --data-dir",
+            )
+
+    def _has_content(self, entry: Stored) -> bool:
+        for group in range(self._max_parallelism):
+            prefix = layout.state_prefix(group, entry.operator, entry.number)
+            if next(iter(self._table.scan(prefix)), None) is not None or self._overlay.holds(prefix):
+                return True
+        return False
+
+    def _uid(self, operator: int) -> str:
+        return self._uids.get(operator, f"number {operator}")

@@ -1,0 +1,98 @@
+"""Records that failed: an id for the client, some lines for the log, a dead letter for later."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from mini_flink import ids, keys, wire
+from mini_flink.errors import DecodeError, RecordError
+from mini_flink.failures import Failure, FailureLog, describe
+from mini_flink.operators.failure import OperatorFailure
+
+LETTER_FORMAT = 1
+
+
+class Undertaker:
+    """Buries the failed records of one worker. ``say`` prints; ``uids`` names operators by their numbers."""
+
+    def __init__(
+        self,
+        worker: int,
+        incarnation: int,
+        folder_id: int,
+        uids: dict[int, str],
+        log: FailureLog,
+        say: Callable[[str], None],
+    ) -> None:
+        self._worker = worker
+        self._incarnation = incarnation
+        self._folder_id = folder_id
+        self._uids = uids
+        self._log = log
+        self._say = say
+        self._count = 0
+
+    def bury(self, record: wire.Record, error: RecordError, now_ms: int) -> tuple[str, str, bytes]:
+        """The error id, the operator's uid and the dead letter of a record that failed."""
+        if record.subtask == wire.FAILED_BEFORE_ROUTING:
+            return self._bury_unrouted(record, now_ms)
+        self._count += 1
+        error_id = f"{self._worker:x}-{self._incarnation:x}-{self._count:x}"
+        cause: BaseException = error.__cause__ or error
+        operator = error.uid if isinstance(error, OperatorFailure) else self._uid(record.stage)
+        request_id = self._request_id(record)
+        key = _key_text(record.key)
+        text = self._log.record(Failure(operator, cause, key, request_id, error_id), now_ms)
+        if text:
+            self._say(text)
+        return error_id, operator, self._letter(record, error_id, operator, describe(cause), now_ms)
+
+    def _bury_unrouted(self, record: wire.Record, now_ms: int) -> tuple[str, str, bytes]:
+        """The key selector raised in the gateway, which has logged it: only the dead letter is to be made."""
+        error_id, operator, description, value = wire.unpack(record.value)
+        letter = self._letter(record._replace(value=value), error_id, operator, description, now_ms)
+        return error_id, operator, letter
+
+    def _letter(
+        self, record: wire.Record, error_id: str, operator: str, description: dict[str, object], now_ms: int
+    ) -> bytes:
+        letter: dict[str, Any] = {
+            "format": LETTER_FORMAT,
+            "error_id": error_id,
+            "operator": operator,
+            "stage": record.stage,
+            "subtask": record.subtask,
+            "key": record.key,
+            "value": record.value,
+            "request_id": self._request_id(record),
+            "timestamp_ms": record.timestamp_ms,
+            "failed_ms": now_ms,
+            "error": description,
+        }
+        packed: bytes = wire.pack(letter)
+        return packed
+
+    def _uid(self, number: int) -> str:
+        return self._uids.get(number, f"number {number}")
+
+    def _request_id(self, record: wire.Record) -> str:
+        if record.gateway < 0:
+            return ""
+        return ids.request_id(self._folder_id, record.gateway, record.incarnation, record.request)
+
+    def say_repeats(self) -> None:
+        """Print the counts of repeated failures that are due."""
+        text = self._log.due(int(time.time() * 1000))
+        if text:
+            self._say(text)
+
+
+def _key_text(key: bytes | None) -> str:
+    if key is None:
+        return ""
+    try:
+        return repr(keys.decode_key(key))
+    except DecodeError:
+        return key.hex()

@@ -1,0 +1,145 @@
+"""Stages, links and routes of a plan."""
+
+from __future__ import annotations
+
+import pytest
+
+from mini_flink import plan as planning
+from mini_flink.values import decode
+
+
+@pytest.fixture
+def plan_of(graph_of):
+    def build(job, workers=2):
+        graph = graph_of(job)
+        return planning.build(graph, workers, {node.uid: 10 + node.id for node in graph.nodes})
+
+    return build
+
+
+def same(value):
+    return value
+
+
+def uids(stage):
+    return [node.uid for node in stage.nodes]
+
+
+def links(plan, node_id):
+    return [(link.target.uid, link.stage, link.chained, link.forward) for link in plan.links[node_id]]
+
+
+def test_a_chain_behind_requests_is_one_stage(plan_of):
+    plan = plan_of(lambda env: env.from_requests("/a").map(same).filter(same).reply())
+    [stage] = plan.stages.values()
+    assert (stage.number, stage.uid, stage.parallelism, stage.keyed) == (11, "map-1", 2, False)
+    assert uids(stage) == ["map-1", "filter-1", "reply-1"]
+    [source] = plan.request_sources
+    assert (source.number, source.stage, source.parallelism, source.selector) == (10, 11, 2, None)
+    assert source.request_options.path == "/a"
+    assert 0 not in plan.links
+    assert plan.collection_sources == ()
+    assert {number: node.uid for number, node in plan.operators.items()} == {
+        10: "requests-1", 11: "map-1", 12: "filter-1", 13: "reply-1",
+    }  # fmt: skip
+
+
+def test_key_by_behind_requests_is_for_the_gateway(plan_of):
+    plan = plan_of(lambda env: env.from_requests("/a").key_by(lambda v: v["k"]).map(same).reply())
+    [source] = plan.sources
+    assert source.selector({"k": 3}) == 3
+    assert source.target.uid == "map-1"
+    assert plan.stages[source.stage].keyed
+
+
+def test_key_by_begins_a_stage(plan_of):
+    plan = plan_of(
+        lambda env: env.from_requests("/a").map(same).key_by(same).map(same).key_by(same).filter(same)
+    )
+    assert [uids(stage) for stage in plan.stages.values()] == [["map-1"], ["map-2"], ["filter-1"]]
+    assert links(plan, 1) == [("map-2", 12, False, False)]
+    assert plan.links[1][0].selector is same
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 5])
+def test_declared_parallelism_makes_stages_whatever_the_number_of_workers(plan_of, workers):
+    def job(env):
+        stream = env.from_requests("/a").map(same).map(same).set_parallelism(2)
+        stream.filter(same).set_parallelism(2).map(same).set_parallelism(3)
+
+    plan = plan_of(job, workers)
+    assert [uids(stage) for stage in plan.stages.values()] == [["map-1"], ["map-2", "filter-1"], ["map-3"]]
+    assert [stage.parallelism for stage in plan.stages.values()] == [workers, 2, 3]
+
+
+def test_several_consumers_make_a_stage_of_the_source(plan_of):
+    def job(env):
+        source = env.from_requests("/a")
+        source.map(same).reply()
+        source.key_by(same).filter(same)
+
+    plan = plan_of(job)
+    assert [uids(stage) for stage in plan.stages.values()] == [
+        ["requests-1", "map-1", "reply-1"],
+        ["filter-1"],
+    ]
+    [source] = plan.sources
+    assert (source.stage, source.target.uid, source.selector) == (10, "requests-1", None)
+    assert links(plan, 0) == [("map-1", 10, True, False), ("filter-1", 13, False, False)]
+
+
+def test_an_operator_with_several_inputs_heads_a_stage(plan_of):
+    def job(env):
+        one = env.from_requests("/a").map(same)
+        two = env.from_requests("/b").filter(same).set_parallelism(3)
+        one.union(two).map(same).reply()
+
+    plan = plan_of(job)
+    assert uids(plan.stages[14]) == ["map-2", "reply-1"]
+    assert links(plan, 1) == [("map-2", 14, False, True)]
+    assert links(plan, 3) == [("map-2", 14, False, False)]
+
+
+def test_two_sources_may_lead_to_one_operator(plan_of):
+    plan = plan_of(
+        lambda env: env.from_requests("/a").union(env.from_requests("/b")).key_by(same).map(same).reply()
+    )
+    assert [(source.stage, source.selector) for source in plan.sources] == [(12, same), (12, same)]
+    assert len(plan.stages) == 1
+
+
+def test_a_union_with_itself_arrives_twice(plan_of):
+    def job(env):
+        source = env.from_requests("/a")
+        source.union(source).map(same).reply()
+
+    plan = plan_of(job)
+    assert links(plan, 0) == [("map-1", 11, False, True), ("map-1", 11, False, True)]
+
+
+def test_a_collection_is_a_stage_of_one_subtask(plan_of):
+    plan = plan_of(lambda env: env.from_collection([{"n": 1}, (2, 3)]).map(same).print(), workers=4)
+    [source] = plan.collection_sources
+    assert (source.stage, source.parallelism, plan.stages[source.stage].parallelism) == (10, 1, 1)
+    assert [decode(element) for element in plan.collection_elements(source.node)] == [{"n": 1}, (2, 3)]
+    assert links(plan, 0) == [("map-1", 11, False, False)]
+
+
+def test_what_is_declared_with_one_subtask_chains_to_a_collection(plan_of):
+    plan = plan_of(lambda env: env.from_collection([1]).map(same).set_parallelism(1).print())
+    assert [uids(stage) for stage in plan.stages.values()] == [["collection-1", "map-1"], ["print-1"]]
+
+
+def test_subtasks_are_dealt_to_workers_in_turn(plan_of):
+    plan = plan_of(lambda env: env.from_requests("/a").map(same).set_parallelism(5), workers=2)
+    stage = plan.stages[11]
+    assert [plan.worker_of(11, subtask) for subtask in range(5)] == [0, 1, 0, 1, 0]
+    assert [list(stage.subtasks_of(worker, 2)) for worker in range(2)] == [[0, 2, 4], [1, 3]]
+
+
+def test_there_are_at_most_as_many_subtasks_as_key_groups(plan_of):
+    def job(env):
+        env.set_max_parallelism(2)
+        env.from_requests("/a").map(same)
+
+    assert plan_of(job, workers=4).stages[11].parallelism == 2

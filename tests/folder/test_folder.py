@@ -1,0 +1,216 @@
+"""The data folder refuses by name what does not belong to it, and never forgets a number."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mini_flink import progress
+from mini_flink.errors import BusyError, CorruptionError, MiniFlinkError
+from mini_flink.folder import DataFolder, Start, default_folder, read_run
+
+START = Start(job="orders", max_parallelism=128, durability="disk", default_workers=2)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "state" / "orders")
+
+
+def run_once(path: str, start: Start = START, *, clean: bool = False, ready: bool = True) -> None:
+    folder = DataFolder.open(path, start)
+    folder.number_operators(["a", "b"])
+    folder.begin_run(start.durability, ["plan"])
+    if ready:
+        folder.mark_ready(start.durability)
+    if clean:
+        folder.mark_clean()
+    folder.close()
+
+
+def refusal(path: str, start: Start) -> MiniFlinkError:
+    with pytest.raises(MiniFlinkError) as refused:
+        DataFolder.open(path, start)
+    assert refused.value.help
+    return refused.value
+
+
+def test_a_new_folder_is_private_and_names_its_format(path: str) -> None:
+    run_once(path)
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o700
+    for name in ("job.json", "incarnations.json", "lock"):
+        assert json.loads(Path(path, name).read_text())["format"] == 1
+
+
+def test_nothing_is_recorded_before_a_run_begins(path: str) -> None:
+    DataFolder.open(path, START).close()
+    assert os.listdir(path) == ["lock"]
+    assert DataFolder.open(path, replace(START, job="other", workers=7)).is_new
+
+
+def test_a_restart_takes_the_number_of_workers_of_the_folder(path: str) -> None:
+    run_once(path, replace(START, workers=3))
+    folder = DataFolder.open(path, replace(START, default_workers=8))
+    assert (folder.record.workers, folder.is_new) == (3, False)
+    folder.close()
+    DataFolder.open(path, replace(START, workers=3)).close()
+    error = refusal(path, replace(START, workers=4))
+    assert "state of 3 workers, not of 4" in error.message
+    assert error.exit_code == 78
+
+
+def test_another_jobs_folder_is_refused(path: str) -> None:
+    run_once(path)
+    error = refusal(path, replace(START, job="refunds"))
+    assert "belongs to job 'orders', not to 'refunds'" in error.message
+    assert error.exit_code == 78
+
+
+def test_another_max_parallelism_is_refused(path: str) -> None:
+    run_once(path)
+    assert (
+        "max_parallelism 128; the job now says 64"
+        in refusal(path, replace(START, max_parallelism=64)).message
+    )
+
+
+def test_a_second_start_is_refused_with_the_process_that_has_it(path: str) -> None:
+    folder = DataFolder.open(path, START)
+    with pytest.raises(BusyError, match=rf"in use by .*\(pid {os.getpid()}\)") as refused:
+        DataFolder.open(path, START)
+    assert refused.value.exit_code == 75
+    folder.close()
+    DataFolder.open(path, START).close()
+
+
+def test_a_newer_format_is_refused(path: str) -> None:
+    run_once(path)
+    file = Path(path, "job.json")
+    file.write_text(json.dumps({**json.loads(file.read_text()), "format": 2}))
+    error = refusal(path, START)
+    assert "has format 2; this version reads up to 1" in error.message
+    assert error.exit_code == 78
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"job": "orders"}', '{"format": 1, "unknown": 2}'])
+def test_a_damaged_file_is_refused_not_replaced(path: str, content: str) -> None:
+    run_once(path)
+    Path(path, "job.json").write_text(content)
+    with pytest.raises(CorruptionError, match=r"job\.json is damaged"):
+        DataFolder.open(path, START)
+    assert Path(path, "job.json").read_text() == content
+
+
+def test_a_folder_with_other_files_is_refused(path: str) -> None:
+    os.makedirs(path)
+    Path(path, "thesis.txt").touch()
+    assert "thesis.txt" in refusal(path, START).message
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    error = refusal(str(tmp_path / "file" / "state"), START)
+    assert "cannot be made: " in error.message
+    assert error.exit_code == 78
+
+
+def test_operator_numbers_are_never_reused(path: str) -> None:
+    run_once(path)
+    folder = DataFolder.open(path, START)
+    assert folder.number_operators(["c", "b"]) == {"c": 3, "b": 2}
+    folder.begin_run("disk", [])
+    folder.close()
+    folder = DataFolder.open(path, START)
+    assert folder.number_operators(["d", "a", "c"]) == {"d": 4, "a": 1, "c": 3}
+    folder.close()
+
+
+def test_the_folder_id_stays_and_differs_between_folders(path: str) -> None:
+    run_once(path)
+    first = DataFolder.open(path, START)
+    second = DataFolder.open(path + "2", START)
+    again = first.record.folder_id
+    first.close()
+    assert DataFolder.open(path, START).record.folder_id == again != second.record.folder_id
+
+
+def test_incarnations_only_rise(path: str) -> None:
+    run_once(path)
+    folder = DataFolder.open(path, START)
+    assert folder.raise_incarnations(["w0", "w1"]) == {"w0": 1, "w1": 1}
+    assert folder.raise_incarnations(["w0"]) == {"w0": 2}
+    folder.close()
+    folder = DataFolder.open(path, START)
+    assert folder.raise_incarnations(["w0", "w1", "g0"]) == {"w0": 3, "w1": 2, "g0": 1}
+
+
+def test_lost_incarnations_are_refused(path: str) -> None:
+    run_once(path)
+    os.unlink(os.path.join(path, "incarnations.json"))
+    with pytest.raises(CorruptionError, match=r"incarnations\.json is missing"):
+        DataFolder.open(path, START)
+
+
+def other_boot(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "boot_id", lambda: b"another boot id.")
+
+
+PROCESS = replace(START, durability="process")
+
+
+def test_process_durability_after_an_unclean_boot_is_refused(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_once(path, PROCESS)
+    DataFolder.open(path, PROCESS).close()
+    other_boot(monkeypatch)
+    for start in (PROCESS, START):
+        error = refusal(path, start)
+        assert "durability 'process' when the machine went down" in error.message
+        assert "--accept-inconsistent-state" in error.help
+        assert error.exit_code == 78
+    DataFolder.open(path, replace(PROCESS, accept_inconsistent_state=True)).close()
+
+
+@pytest.mark.parametrize(("start", "clean"), [(START, False), (PROCESS, True)])
+def test_other_boots_are_no_trouble(
+    path: str, start: Start, clean: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_once(path, start, clean=clean)
+    other_boot(monkeypatch)
+    DataFolder.open(path, PROCESS).close()
+
+
+def test_disk_counts_only_once_every_worker_has_synced_what_process_left(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_once(path, PROCESS)
+    run_once(path, START, ready=False)
+    with monkeypatch.context() as boot:
+        other_boot(boot)
+        refusal(path, START)
+    run_once(path, START)
+    other_boot(monkeypatch)
+    DataFolder.open(path, START).close()
+
+
+def test_where_the_supervisor_is_found(path: str) -> None:
+    assert read_run(path) is None
+    folder = DataFolder.open(path, START)
+    folder.write_run({"pid": 12, "port": 7071})
+    assert read_run(path) == {"format": 1, "pid": 12, "port": 7071}
+    folder.end_run()
+    folder.end_run()
+    assert read_run(path) is None
+
+
+def test_the_default_folder_is_named_after_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert default_folder("running-total") == str(tmp_path / ".mini_flink" / "running-total")
+    assert default_folder("../a/b") == str(tmp_path / ".mini_flink" / "_a_b")
+    assert default_folder("..") == str(tmp_path / ".mini_flink" / "job")

@@ -1,0 +1,58 @@
+"""The promises, under every order of events that a few thousand seeds find. Rerun one by its number:
+
+    SEED=1234 pytest tests/simulation -k one_seed
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from tests.simulation.mutants import MUTANTS
+from tests.simulation.world import Chaos, World
+
+SEEDS = int(os.environ.get("SIMULATION_SEEDS", "2000"))
+SEEDS_PER_MUTANT = 600
+
+CHAOS = (
+    Chaos(),
+    Chaos(loss=0.2, duplicate=0.2),
+    Chaos(crash=0.2, crash_gateway=0.03),
+    Chaos(crash=0.1, crash_all=0.03, power=1.0, flush=0.9),
+    Chaos(crash=0.1, crash_all=0.03, power=0.0, flush=0.1),
+    Chaos(disk_full=0.3),
+)
+
+
+def run(seed: int) -> list[str]:
+    durable = seed % 5 != 4
+    chaos = CHAOS[seed % len(CHAOS)]
+    if not durable:
+        chaos = Chaos(**{**vars(chaos), "power": 0.0})
+    return World(seed, chaos=chaos, durable=durable).run()
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_exactly_once_whatever_dies(part: int) -> None:
+    for seed in range(part, SEEDS, 4):
+        problems = run(seed)
+        assert not problems, f"SEED={seed}: {problems[:5]}"
+
+
+@pytest.mark.skipif("SEED" not in os.environ, reason="give SEED=number")
+def test_one_seed() -> None:
+    problems = run(int(os.environ["SEED"]))
+    assert not problems, "\n".join(problems)
+
+
+@pytest.mark.parametrize("name", sorted(MUTANTS))
+def test_planted_mistake_is_caught(name: str) -> None:
+    with MUTANTS[name]():
+        for seed in range(SEEDS_PER_MUTANT):
+            try:
+                if run(seed):
+                    return
+            except (LookupError, ValueError, RuntimeError, AttributeError) as error:
+                assert "bug" in str(error) or not isinstance(error, AttributeError), error
+                return
+    pytest.fail(f"{name}: no seed below {SEEDS_PER_MUTANT} notices")
