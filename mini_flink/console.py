@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import atexit
 import io
-import logging
 import os
 import select
 import sys
@@ -199,6 +198,8 @@ def install_logging() -> None:
 
     To be called after the job is loaded.
     """
+    import logging  # a worker's job has it at hand by now; a process that only says events does not need it
+
     root = logging.getLogger()
     if root.handlers:
         return

@@ -8,7 +8,6 @@ Called by workers and gateways for records, by every process's main for errors o
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -152,6 +151,8 @@ def render(failure: Failure, *, full_trace: bool = False) -> str:
     """A failure as text that ends with a newline: at most 10 lines, or all frames with ``full_trace``."""
     head = f"{summary(failure.exception)} in operator {printable(failure.operator)}"
     if full_trace:
+        import traceback  # rarely asked for
+
         trace = "".join(traceback.format_exception(failure.exception)).rstrip("\n").split("\n")
         cut = [printable(line, TRACE_LINE_LIMIT) for line in trace[:TRACE_LINES]]
         return _joined([head, *_identity(failure), *cut])

@@ -181,9 +181,9 @@ class DataFolder:
 
 
 def default_folder(job: str) -> str:
-    """Where state goes without --data-dir: ``.mini_flink/<job>`` in the current folder."""
+    """Where state goes without --data-dir, relative to the current folder: ``.mini_flink/<job>``."""
     name = "".join(char if char.isalnum() or char in "-_." else "_" for char in job).strip(".") or "job"
-    return os.path.abspath(os.path.join(".mini_flink", name))
+    return os.path.join(".mini_flink", name)
 
 
 def read_run(path: str) -> dict[str, Any] | None:

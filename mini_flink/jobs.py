@@ -10,7 +10,6 @@ Called by the supervisor (aloud), by workers and gateways (quiet), each once per
 
 from __future__ import annotations
 
-import ast
 import importlib.machinery
 import importlib.util
 import os
@@ -293,6 +292,8 @@ def _raised(target: JobTarget, error: Exception) -> JobError:
 
 def _last_statement() -> Location | None:
     """Where ``env.execute()`` should have stood: the last statement of the job's file."""
+    import ast  # only this error needs it
+
     file = getattr(sys.modules["__main__"], "__file__", None)
     if file is None or not is_users(file) or not os.path.isfile(file):
         return None

@@ -36,20 +36,17 @@ COUNTERS = (
     "dropped_outputs",
     "replies",
     "expired",
-    "redone",
     "requests",
     "answered",
-    "failed",
     "refused",
     "timed_out",
     "late_replies",
-    "dropped_replies",
-    "bad_requests",
+    "extra_replies",
 )
 """Only ever raised; they go on when the process is started again."""
 
 GAUGES = ("pending", "log_bytes", "overlay_bytes", "outbox_records", "storage_full")
-"""How things stand now; 0 in a new process."""
+"""How things stand now; 0 in a new process. ``pending`` counts requests in a gateway, records in a worker."""
 
 OPERATOR_LIMIT = 1024
 """Operators with a higher number run as all others, but are not counted."""

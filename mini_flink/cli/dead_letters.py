@@ -7,11 +7,11 @@ from typing import Any
 import click
 
 from mini_flink.cli.output import print_json, print_table
-from mini_flink.cli.parsing import Command, Subgroup, options_of, settings_from
+from mini_flink.cli.parsing import Command, Group, options_of, settings_from
 from mini_flink.cli.reading import data_dir_of
 
 
-@click.group("dead-letters", cls=Subgroup, no_args_is_help=False, help="The records that failed.")
+@click.group("dead-letters", cls=Group, no_args_is_help=False, help="The records that failed.")
 def command() -> None:
     """Holds the commands below."""
 

@@ -17,7 +17,7 @@ from mini_flink.cli import COMMANDS, PROGRAM, overview
 from mini_flink.config import GIB, KIB, MIB, OPTIONS, Option, Settings
 from mini_flink.config_layers import CONFIG_FILE, resolve
 from mini_flink.errors import UsageError
-from mini_flink.suggest import did_you_mean
+from mini_flink.suggest import did_you_mean, nearest
 
 
 class Command(click.Command):
@@ -42,7 +42,31 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """Commands by name, imported when they are asked for."""
+    """A command that has commands of its own (``dead-letters list``); an unknown one is our own error."""
+
+    def get_help(self, ctx: click.Context) -> str:
+        names = self.list_commands(ctx)
+        lines = [f"  {name:<14}{self.commands[name].get_short_help_str(80)}" for name in names]
+        usage = f"Usage:   {ctx.command_path} COMMAND\nExample: {ctx.command_path} {names[0]} --data-dir D"
+        return "\n".join([usage, "", "Commands", *lines])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, known = args[0], self.list_commands(ctx)
+        if name not in known and not name.startswith("-"):
+            raise UsageError(f"unknown command {name}", help=_command_help(name, known, ctx.command_path))
+        return super().resolve_command(ctx, args)
+
+
+def _command_help(name: str, known: list[str], path: str) -> str:
+    if name.endswith(".py"):
+        return f"did you mean {PROGRAM} serve {name}?"
+    return did_you_mean(name, known, otherwise=f"{path} --help lists the commands: {', '.join(known)}")
+
+
+class Program(Group):
+    """The whole command line: commands by name, imported when they are asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return [name for name, _, _ in COMMANDS]
@@ -57,41 +81,8 @@ class Group(click.Group):
     def get_help(self, ctx: click.Context) -> str:  # noqa: ARG002
         return overview()
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        refuse_unknown(self, ctx, args)
-        return super().resolve_command(ctx, args)
 
-
-class Subgroup(click.Group):
-    """A command that has commands of its own, such as ``dead-letters list``."""
-
-    def get_help(self, ctx: click.Context) -> str:
-        names = self.list_commands(ctx)
-        lines = [f"  {name:<14}{self.commands[name].get_short_help_str(80)}" for name in names]
-        usage = f"Usage:   {ctx.command_path} COMMAND\nExample: {ctx.command_path} {names[0]} --data-dir D"
-        return "\n".join([usage, "", "Commands", *lines])
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        refuse_unknown(self, ctx, args)
-        return super().resolve_command(ctx, args)
-
-
-def refuse_unknown(group: click.Group, ctx: click.Context, args: list[str]) -> None:
-    """Our own error for a command that is not there, with the nearest one that is."""
-    name, known = args[0], group.list_commands(ctx)
-    if name not in known and not name.startswith("-"):
-        otherwise = f"{ctx.command_path} --help lists the commands: {', '.join(known)}"
-        help_ = did_you_mean(name, known, otherwise=otherwise)
-        if name.endswith(".py"):
-            help_ = f"did you mean {PROGRAM} serve {name}?"
-        raise UsageError(f"unknown command {name}", help=help_)
-
-
-@click.group("mini_flink", cls=Group, no_args_is_help=False)
+@click.group("mini_flink", cls=Program, no_args_is_help=False)
 @click.version_option(__version__, message="mini_flink %(version)s")
 def program() -> None:
     """The whole command line."""
@@ -117,10 +108,11 @@ def run(words: list[str]) -> int:
 def _unknown_option(error: click.exceptions.NoSuchOption) -> UsageError:
     ctx = error.ctx
     command = ctx.command_path if ctx else PROGRAM
-    known = [flag for parameter in (ctx.command.get_params(ctx) if ctx else []) for flag in parameter.opts]
-    bare = {flag.lstrip("-"): flag for flag in known}
-    hint = did_you_mean(error.option_name.lstrip("-"), bare, otherwise="")
-    hint = hint.replace("did you mean ", "did you mean --") + "   " if hint else ""
+    parameters = ctx.command.get_params(ctx) if ctx else []
+    flags = [flag for parameter in parameters for flag in (*parameter.opts, *parameter.secondary_opts)]
+    # Compared without the dashes, which would make every option look like every other.
+    match = nearest(error.option_name.lstrip("-"), [flag.lstrip("-") for flag in flags])
+    hint = f"did you mean --{match}?   " if match else ""
     name = command.removeprefix(PROGRAM).strip() or "mini_flink"
     return UsageError(
         f"unknown option {error.option_name} for {name}", help=f"{hint}all options: {command} --help"

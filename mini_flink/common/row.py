@@ -3,17 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from enum import Enum
 from typing import Any
-
-
-class RowKind(Enum):
-    """What a row says in a changelog."""
-
-    INSERT = 0
-    UPDATE_BEFORE = 1
-    UPDATE_AFTER = 2
-    DELETE = 3
 
 
 class Row:
@@ -29,18 +19,16 @@ class Row:
     Row(name='Ann', age=11)
     """
 
-    __slots__ = ("_fields", "_kind", "_values")
+    __slots__ = ("_fields", "_values")
 
     _fields: list[str] | None
     _values: list[Any]
-    _kind: RowKind
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if args and kwargs:
             raise ValueError("a Row has either positional or named fields, not both")
         object.__setattr__(self, "_fields", list(kwargs) if kwargs else None)
         object.__setattr__(self, "_values", list(kwargs.values()) if kwargs else list(args))
-        object.__setattr__(self, "_kind", RowKind.INSERT)
 
     def as_dict(self, recursive: bool = False) -> dict[str, Any]:
         """Names and values; with ``recursive`` also of the rows inside, in lists and dicts too."""
@@ -57,12 +45,6 @@ class Row:
 
     def get_field_names(self) -> list[str] | None:
         return None if self._fields is None else list(self._fields)
-
-    def get_row_kind(self) -> RowKind:
-        return self._kind
-
-    def set_row_kind(self, row_kind: RowKind) -> None:
-        object.__setattr__(self, "_kind", row_kind)
 
     def __call__(self, *args: Any) -> Row:
         """A row whose names are the values of this one."""
@@ -109,14 +91,13 @@ class Row:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Row):
             return NotImplemented
-        mine, others = ((row._fields, row._values, row._kind) for row in (self, other))
-        return mine == others
+        return self._fields == other._fields and self._values == other._values
 
     def __hash__(self) -> int:
         return hash(tuple(self._values))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (self._fields, self._values, self._kind)
+        return _restore, (self._fields, self._values)
 
     def __repr__(self) -> str:
         if self._fields is None:
@@ -125,9 +106,8 @@ class Row:
         return f"Row({', '.join(f'{name}={value!r}' for name, value in pairs)})"
 
 
-def _restore(fields: list[str] | None, values: list[Any], kind: RowKind) -> Row:
+def _restore(fields: list[str] | None, values: list[Any]) -> Row:
     row = Row(*values)
-    row.set_row_kind(kind)
     if fields is not None:
         row.set_field_names(fields)
     return row

@@ -1,7 +1,8 @@
 """The gateway process: HTTP on one side, channels to the workers on the other, one uvloop between them.
 
 Called as ``python -m mini_flink.gateway SPEC``. It holds nothing durable: when it dies its clients see a
-reset, the supervisor starts the next incarnation on the same listening socket, and the workers forget this one.
+reset, the supervisor starts the next incarnation on the same listening socket, and the workers forget this
+one.
 """
 
 from __future__ import annotations

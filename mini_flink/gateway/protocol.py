@@ -264,7 +264,7 @@ class HttpProtocol(HttpToolsProtocol):
     def answer(self, answer: Answer) -> None:
         """The endpoint's answer to the request of the fast lane."""
         direct = self.direct
-        if direct.disconnected or direct.response_complete:
+        if direct.disconnected or direct.response_complete or self.transport.is_closing():
             return
         direct.response_complete = True
         if answer.headers is not JSON_HEADERS:

@@ -15,7 +15,6 @@ def routes_of(plan: Plan) -> list[SourceRoute]:
             methods=source.request_options.methods,
             body=source.request_options.body,
             headers=source.request_options.headers,
-            location=source.node.location,
         )
         for source in plan.request_sources
     ]

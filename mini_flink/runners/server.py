@@ -1,7 +1,7 @@
-"""``serve``: from settings and a job to a running server, in order; everything that can be refused is refused
-before the first process is started.
+"""``serve``: from settings and a job to a running server, in order.
 
-The port is taken first, so that nobody waits for an import to hear that it is not free. Linux only.
+Everything that can be refused is refused before the first process is started, the port before anything else:
+nobody should wait for an import to hear that it is taken. Linux only. Called by the command line.
 """
 
 from __future__ import annotations
@@ -9,48 +9,126 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 
-from mini_flink import __version__, console, plan
+import setproctitle
+
+from mini_flink import __version__, console
+from mini_flink import plan as plans
 from mini_flink.config import Settings
-from mini_flink.errors import ConfigError
 from mini_flink.folder import DataFolder, Start, default_folder, read_run
 from mini_flink.graph import JobGraph
 from mini_flink.jobs import JobTarget, load_graph
+from mini_flink.supervisor.cores import cores_at_hand
+from mini_flink.supervisor.fleet import Fleet
+from mini_flink.supervisor.listeners import SUPERVISOR_TITLE, Listeners
+from mini_flink.supervisor.loop import Supervisor
+from mini_flink.supervisor.members import CHILD_MODULES, Origin
+from mini_flink.supervisor.runtime_folder import make_runtime_folder, remove_runtime_folder
+from mini_flink.supervisor.spec import ServerPlan
+from mini_flink.supervisor.words import Started, banner
+from mini_flink.transport.zmq import ZmqTransport
 
 
-def serve(settings: Settings, job: JobTarget) -> int:
-    """Serve a job until it is told to stop; the exit code. What cannot be started raises a MiniFlinkError."""
-    if sys.platform != "linux":
-        raise ConfigError(
-            "serve needs Linux", help=f"to try the job in one process, without durability: {job.command}"
-        )
-    return run_server(settings, job)
+def serve(settings: Settings, job: JobTarget, *, child_modules: Mapping[str, str] = CHILD_MODULES) -> int:
+    """Serve ``job`` until it is told to stop; the exit code. What cannot be started raises MiniFlinkError.
 
-
-def run_server(settings: Settings, job: JobTarget, *, child_modules: Mapping[str, str] | None = None) -> int:
-    """The same with other programs in the place of workers and gateways."""
-    # Loaded here: the command line must start on every system.
-    import setproctitle
-
-    from mini_flink.supervisor.cores import cores_at_hand
-    from mini_flink.supervisor.fleet import Fleet
-    from mini_flink.supervisor.listeners import SUPERVISOR_TITLE, Listeners
-    from mini_flink.supervisor.loop import Supervisor
-    from mini_flink.supervisor.members import CHILD_MODULES, Origin
-    from mini_flink.supervisor.runtime_folder import make_runtime_folder, remove_runtime_folder
-    from mini_flink.transport.zmq import ZmqTransport
-
-    began = time.monotonic()
+    ``child_modules`` puts other programs in the place of workers and gateways, for tests of the supervisor.
+    """
+    began_s = time.monotonic()
     setproctitle.setproctitle(SUPERVISOR_TITLE)
     with ExitStack() as stack:
         listeners = Listeners.open(settings.host, settings.port)
         stack.callback(listeners.close)
         origin = Origin(os.getcwd(), dict(os.environ))
         graph = load_graph(job, quiet=False)
-        cores = cores_at_hand()
-        folder = _open_folder(settings, graph, origin.directory, cores)
+        folder = _open_folder(settings, graph, origin.directory)
         stack.callback(folder.close)
-        ...
-    return 0
+        plan = _decide(settings, job, graph, folder, _runtime_dir(settings, folder, origin, stack))
+        listeners.share_among(plan.gateways)
+        console.install("", plan.console_lock)
+        folder.begin_run(settings.durability, plan.fingerprint)
+        stack.callback(folder.end_run)
+        transport = ZmqTransport()
+        stack.callback(transport.close)
+        fleet = Fleet(plan, folder, listeners, transport, origin, child_modules)
+        stack.callback(fleet.close)
+        say_ready = _banner(plan, graph, listeners.address.url, began_s, is_new=folder.is_new)
+        exit_code = Supervisor(
+            plan, folder, fleet, transport, url=listeners.address.url, banner=say_ready
+        ).run()
+    return exit_code
+
+
+def _open_folder(settings: Settings, graph: JobGraph, directory: str) -> DataFolder:
+    path = settings.data_dir or default_folder(graph.name)
+    start = Start(
+        job=graph.name,
+        max_parallelism=graph.max_parallelism,
+        durability=settings.durability,
+        workers=settings.workers,
+        default_workers=cores_at_hand(),
+        accept_inconsistent_state=settings.accept_inconsistent_state,
+    )
+    # The job's top level may have gone elsewhere.
+    return DataFolder.open(os.path.join(directory, path), start)
+
+
+def _runtime_dir(settings: Settings, folder: DataFolder, origin: Origin, stack: ExitStack) -> str:
+    """A new runtime folder; that of a supervisor that was killed is removed by whoever has the data folder."""
+    run = read_run(folder.path)
+    if run is not None:
+        remove_runtime_folder(str(run.get("runtime_dir", "")))
+    path = make_runtime_folder(settings.runtime_dir, folder.record.folder_id, origin.environment)
+    stack.callback(remove_runtime_folder, path)
+    return path
+
+
+def _decide(
+    settings: Settings, job: JobTarget, graph: JobGraph, folder: DataFolder, runtime_dir: str
+) -> ServerPlan:
+    """The numbers of processes and operators; a graph that makes no plan is refused here."""
+    numbers = folder.number_operators(node.uid for node in graph.nodes)
+    plan = plans.build(graph, folder.record.workers, numbers)
+    return ServerPlan(
+        settings=settings,
+        job=job,
+        job_name=graph.name,
+        workers=folder.record.workers,
+        gateways=settings.gateways or cores_at_hand(),
+        max_parallelism=graph.max_parallelism,
+        numbers=folder.record.operators,
+        fingerprint=graph.fingerprint(),
+        operator_names={number: node.name for number, node in plan.operators.items()},
+        data_dir=folder.path,
+        runtime_dir=runtime_dir,
+        folder_id=folder.record.folder_id,
+        generation=folder.record.generation,
+    )
+
+
+def _banner(
+    plan: ServerPlan, graph: JobGraph, url: str, began_s: float, *, is_new: bool
+) -> Callable[[int], str]:
+    """What to say once it is true; it is told how many commits were redone."""
+    job_doc = str(getattr(sys.modules["__main__"], "__doc__", None) or "")
+
+    def say(redone: int) -> str:
+        return banner(
+            Started(
+                version=__version__,
+                graph=graph,
+                job_doc=job_doc,
+                url=url,
+                workers=plan.workers,
+                gateways=plan.gateways,
+                durability=plan.settings.durability,
+                data_dir=plan.data_dir,
+                is_new=is_new,
+                redone=redone,
+                seconds=time.monotonic() - began_s,
+            )
+        )
+
+    return say

@@ -44,9 +44,9 @@ class MemoryDisk:
         self._faults: dict[Operation, list[Fault]] = {}
 
     def fail_next(self, operation: Operation, fault: Fault, times: int = 1) -> None:
-        """The next ``times`` calls of ``operation`` fail: for want of space, for good, or by death inside
-        the call.
-        """
+        """The next ``times`` calls fail: for want of space, for good, or by the process's death inside them."""
+        if fault == "full" and operation in ("sync", "table_sync"):
+            raise ValueError("a sync that finds no space is an error like any other")
         self._faults.setdefault(operation, []).extend([fault] * times)
 
     def crash(self) -> None:

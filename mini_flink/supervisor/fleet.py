@@ -16,7 +16,7 @@ from mini_flink.ids import SUPERVISOR, gateway_name, worker_name
 from mini_flink.supervisor.hangs import HangWatch
 from mini_flink.supervisor.listeners import Listeners
 from mini_flink.supervisor.members import CHILD_MODULES, STARTING, Member, Origin
-from mini_flink.supervisor.spec import ServerPlan, common_fields, process_fields, remove_remains, write_spec
+from mini_flink.supervisor.spec import ServerPlan, build_spec, remove_remains, write_spec
 from mini_flink.transport.base import Transport
 
 
@@ -43,7 +43,7 @@ class Fleet:
         self.gateways = [self._member("gateway", gateway_name(slot), slot) for slot in range(plan.gateways)]
         self._by_name = {member.name: member for member in self}
         self._alive_reader, self._alive_writer = os.pipe()
-        self._common: dict[str, Any] = {}
+        self._endpoint = ""
 
     def __iter__(self) -> Iterator[Member]:
         yield from self.workers
@@ -68,17 +68,16 @@ class Fleet:
         """Open the supervisor's own inbox, say where it is, and start everything."""
         raised = self._folder.raise_incarnations([SUPERVISOR, *self._by_name])
         self.incarnation = raised[SUPERVISOR]
-        endpoint = self._plan.endpoint(SUPERVISOR, self.incarnation)
-        self._transport.bind(endpoint)
-        self._folder.write_run(self._run_record(endpoint))
-        self._common = common_fields(self._plan, endpoint, self._alive_reader)
+        self._endpoint = self._plan.endpoint(SUPERVISOR, self.incarnation)
+        self._transport.bind(self._endpoint)
+        self._folder.write_run(self._run_record())
         self._start(list(self), raised)
 
     def start(self, starting: Sequence[Member]) -> None:
         """Start processes whose predecessors are dead. StorageFullError: try again later."""
         self._start(starting, self._folder.raise_incarnations(member.name for member in starting))
 
-    def _run_record(self, endpoint: str) -> dict[str, Any]:
+    def _run_record(self) -> dict[str, Any]:
         me = procfs.current_process()
         return {
             "pid": me.pid,
@@ -87,7 +86,7 @@ class Fleet:
             "url": self._listeners.address.url,
             "port": self._listeners.address.port,
             "runtime_dir": self._plan.runtime_dir,
-            "supervisor_endpoint": endpoint,
+            "supervisor_endpoint": self._endpoint,
             "generation": self._plan.generation,
         }
 
@@ -104,21 +103,20 @@ class Fleet:
         for member in starting:
             self._launch(member, peers)
 
-    def _launch(self, member: Member, peers: Mapping[str, Any]) -> None:
-        fields = process_fields(self._folder, member.role, member.index, member.name)
-        fields |= self._common
-        fields |= {
-            "incarnation": member.incarnation,
-            "endpoint": member.endpoint,
-            "peers": peers,
-            "boot": member.policy.restarts == 0,
-            "listen_fd": None,
-        }
-        fds = [self._alive_reader]
-        if member.role == "gateway":
-            fields["listen_fd"] = self._listeners.fd_of(member.index)
-            fds.append(fields["listen_fd"])
-        member.start(self._child_modules[member.role], write_spec(self._plan, fields), fds, self._origin)
+    def _launch(self, member: Member, peers: Mapping[str, list[Any]]) -> None:
+        listen_fd = self._listeners.fd_of(member.index) if member.role == "gateway" else -1
+        spec = build_spec(
+            self._plan,
+            self._folder,
+            member,
+            supervisor_endpoint=self._endpoint,
+            peers=peers,
+            alive_fd=self._alive_reader,
+            listen_fd=listen_fd,
+        )
+        path = write_spec(self._plan, spec)
+        fds = [fd for fd in (self._alive_reader, listen_fd) if fd >= 0]
+        member.start(self._child_modules[member.role], path, fds, self._origin)
         member.state = STARTING
 
     # --- talking ----------------------------------------------------------------------------------------

@@ -305,7 +305,9 @@ class Supervisor:
                 self._folder.mark_clean()
             except StorageError as error:
                 console.event("warn", error.message)
-        totals = {name: total(self._fleet, name) for name in ("answered", "failed", "pending")}
+        # Workers have a gauge of that name too, for records.
+        totals = {"pending": total(self._fleet.gateways, "pending")}
+        totals |= {name: total(self._fleet, name) for name in ("answered", "timed_out")}
         seconds = (self._now_ms - self._stop_began_ms) / 1000
         _say(words.stopped(seconds, totals, self._plan.data_dir))
 

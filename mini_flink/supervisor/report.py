@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mini_flink.supervisor.members import READY, Member
@@ -62,14 +62,15 @@ def _process(member: Member) -> dict[str, Any]:
 
 
 def _operators(plan: ServerPlan, members: Sequence[Member]) -> list[dict[str, Any]]:
-    return [_operator(uid, number, plan.operator_names, members) for uid, number in plan.numbers.items()]
+    uids = {number: uid for uid, number in plan.numbers.items()}
+    return [_operator(uids[number], name, number, members) for number, name in plan.operator_names.items()]
 
 
-def _operator(uid: str, number: int, names: Mapping[int, str], members: Sequence[Member]) -> dict[str, Any]:
+def _operator(uid: str, name: str, number: int, members: Sequence[Member]) -> dict[str, Any]:
     counts = [member.page.operator(number) for member in members]
     return {
         "uid": uid,
-        "name": names.get(number, uid),
+        "name": name,
         "in": sum(each.received for each in counts),
         "out": sum(each.emitted for each in counts),
         "failed": sum(each.failed for each in counts),

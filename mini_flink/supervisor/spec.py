@@ -1,11 +1,4 @@
-"""What a process is told when it is started: one JSON file in the runtime folder, its path in ``argv``.
-
-Fields: role, index, name, incarnation, generation, folder_id, job (JobTarget.as_dict), settings
-(Settings.as_dict), data_dir, folder (a worker's own), runtime_dir, console_lock, endpoint,
-supervisor_endpoint, peers {name: [incarnation, endpoint]} (all workers and gateways), workers, gateways,
-max_parallelism, numbers {uid: operator number}, fingerprint, page_path, listen_fd (gateways), alive_fd (a
-pipe that ends when the supervisor does), boot (this is the process's first start in this run).
-"""
+"""From what a run decided to what each process is told: one JSON file per start, in the runtime folder."""
 
 from __future__ import annotations
 
@@ -13,18 +6,20 @@ import contextlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from mini_flink.config import Settings
 from mini_flink.folder import DataFolder, storage_error
 from mini_flink.jobs import JobTarget
+from mini_flink.spec import ProcessSpec
+from mini_flink.supervisor.members import Member
 from mini_flink.transport.base import ipc_endpoint
 
 
 @dataclass(frozen=True, slots=True)
 class ServerPlan:
-    """What all processes of one run share."""
+    """What all processes of one run share. ``numbers`` holds every operator that the folder has ever seen."""
 
     settings: Settings
     job: JobTarget
@@ -44,34 +39,57 @@ class ServerPlan:
         """Where one incarnation of a process listens."""
         return ipc_endpoint(self.runtime_dir, name, incarnation)
 
-
-def common_fields(plan: ServerPlan, supervisor_endpoint: str, alive_fd: int) -> dict[str, Any]:
-    """The part of a spec that is the same for every process of a run."""
-    return {
-        "format": 1,
-        "generation": plan.generation,
-        "folder_id": plan.folder_id,
-        "job": plan.job.as_dict(),
-        "settings": plan.settings.as_dict(),
-        "data_dir": plan.data_dir,
-        "runtime_dir": plan.runtime_dir,
-        "console_lock": os.path.join(plan.runtime_dir, "console.lock"),
-        "supervisor_endpoint": supervisor_endpoint,
-        "workers": plan.workers,
-        "gateways": plan.gateways,
-        "max_parallelism": plan.max_parallelism,
-        "numbers": dict(plan.numbers),
-        "fingerprint": plan.fingerprint,
-        "alive_fd": alive_fd,
-    }
+    @property
+    def console_lock(self) -> str:
+        """The file that keeps the lines of the processes apart."""
+        return os.path.join(self.runtime_dir, "console.lock")
 
 
-def write_spec(plan: ServerPlan, fields: Mapping[str, Any]) -> str:
+def build_spec(
+    plan: ServerPlan,
+    folder: DataFolder,
+    member: Member,
+    *,
+    supervisor_endpoint: str,
+    peers: Mapping[str, list[Any]],
+    alive_fd: int,
+    listen_fd: int,
+) -> ProcessSpec:
+    """What the next incarnation of a member is told."""
+    return ProcessSpec(
+        role=member.role,
+        index=member.index,
+        name=member.name,
+        incarnation=member.incarnation,
+        generation=plan.generation,
+        folder_id=plan.folder_id,
+        job=plan.job.as_dict(),
+        settings=plan.settings.as_dict(),
+        data_dir=plan.data_dir,
+        folder=folder.process_folder(member.name) if member.role == "worker" else None,
+        runtime_dir=plan.runtime_dir,
+        console_lock=plan.console_lock,
+        page_path=folder.page_path(member.name),
+        endpoint=member.endpoint,
+        supervisor_endpoint=supervisor_endpoint,
+        peers=dict(peers),
+        workers=plan.workers,
+        gateways=plan.gateways,
+        max_parallelism=plan.max_parallelism,
+        numbers=dict(plan.numbers),
+        fingerprint=plan.fingerprint,
+        alive_fd=alive_fd,
+        boot=member.policy.restarts == 0,
+        listen_fd=listen_fd,
+    )
+
+
+def write_spec(plan: ServerPlan, spec: ProcessSpec) -> str:
     """Write one process's spec; its path."""
-    path = _spec_path(plan, fields["name"], fields["incarnation"])
+    path = _spec_path(plan, spec.name, spec.incarnation)
     try:
         with open(path, "w") as file:
-            json.dump(fields, file)
+            json.dump(asdict(spec), file)
     except OSError as error:
         raise storage_error(path, error) from error
     return path
@@ -83,17 +101,6 @@ def remove_remains(plan: ServerPlan, name: str, incarnation: int) -> None:
     for path in (_spec_path(plan, name, incarnation), socket_path):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
-
-
-def process_fields(folder: DataFolder, role: str, index: int, name: str) -> dict[str, Any]:
-    """The part of a spec that names the process; a worker's folder is made if need be."""
-    return {
-        "role": role,
-        "index": index,
-        "name": name,
-        "folder": folder.process_folder(name) if role == "worker" else None,
-        "page_path": folder.page_path(name),
-    }
 
 
 def _spec_path(plan: ServerPlan, name: str, incarnation: int) -> str:

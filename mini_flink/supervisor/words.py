@@ -135,7 +135,7 @@ def stopping(pending: int, grace_ms: int) -> str:
 
 def stopped(seconds: float, totals: Mapping[str, int], data_dir: str) -> str:
     """Shut-down is done."""
-    counts = f"{totals['answered']} answered, {totals['failed']} failed, {totals['pending']} dropped"
+    counts = f"{totals['answered']} answered, {totals['timed_out']} timed out, {totals['pending']} dropped"
     return f"Stopped in {seconds:.1f} s. {counts}. State is safe in {short_path(data_dir)}."
 
 

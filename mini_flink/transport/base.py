@@ -51,8 +51,11 @@ class Transport(Protocol):
         ``fileno()`` is among them when a message can be received. ``None`` waits without end.
         """
 
-    def close(self) -> None:
-        """Close every pipe and the inbox; what was not received is lost."""
+    def close(self, linger_ms: int = 0) -> None:
+        """Close every pipe and the inbox; what was not received is lost.
+
+        What was sent and has not left yet is lost too, unless it can leave within ``linger_ms``.
+        """
 
 
 def ipc_endpoint(runtime_dir: str, name: str, incarnation: int) -> str:

@@ -119,7 +119,7 @@ class MemoryTransport:
             if ready or (deadline is not None and time.monotonic() >= deadline):
                 return ready
 
-    def close(self) -> None:
+    def close(self, linger_ms: int = 0) -> None:  # noqa: ARG002 - what can be delivered was, by send
         for peer in list(self._pipes):
             self.disconnect(peer)
         with self._network.lock:

@@ -108,9 +108,10 @@ class ZmqTransport:
             if ready or (deadline is not None and time.monotonic() >= deadline):
                 return ready
 
-    def close(self) -> None:
-        for peer in list(self._pipes):
-            self.disconnect(peer)
+    def close(self, linger_ms: int = 0) -> None:
+        for _, pipe in self._pipes.values():
+            pipe.close(linger_ms)
+        self._pipes.clear()
         self._inbox.close()
         self._context.term()
         if self._bound is not None and self._bound.startswith("ipc://"):

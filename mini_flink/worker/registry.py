@@ -6,6 +6,7 @@ with another kind, type or parallelism, is refused by name before anything is se
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from mini_flink import wire
@@ -36,7 +37,7 @@ class Stored(NamedTuple):
 class Registry:
     """The states of one worker. ``register`` while functions open, then ``check_complete``."""
 
-    def __init__(self, overlay: Overlay, table: Table, uids: dict[int, str], max_parallelism: int) -> None:
+    def __init__(self, overlay: Overlay, table: Table, uids: Mapping[int, str], max_parallelism: int) -> None:
         self._overlay = overlay
         self._table = table
         self._uids = uids

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mini_flink import ids, keys, wire
@@ -22,7 +22,7 @@ class Undertaker:
         worker: int,
         incarnation: int,
         folder_id: int,
-        uids: dict[int, str],
+        uids: Mapping[int, str],
         log: FailureLog,
         say: Callable[[str], None],
     ) -> None:

@@ -7,7 +7,7 @@ import pickle
 
 import pytest
 
-from mini_flink.common import Duration, Row, RowKind, Time, Types
+from mini_flink.common import Duration, Row, Time, Types
 from mini_flink.datastream.state import MapStateDescriptor, ValueStateDescriptor
 from mini_flink.values import decode, encode
 
@@ -32,14 +32,11 @@ def test_a_row_by_position_and_by_name():
     assert "a" in Row("a", 1)
 
 
-def test_rows_compare_by_names_values_and_kind():
+def test_rows_compare_by_names_and_values():
     assert Row(1, 2) == Row(1, 2) != Row(2, 1)
     assert Row(a=1) == Row(a=1) != Row(b=1)
     assert Row(a=1) != Row(1)
     assert hash(Row(1, "a")) == hash(Row(1, "a"))
-    deleted = Row(1)
-    deleted.set_row_kind(RowKind.DELETE)
-    assert deleted != Row(1)
     assert Row(1) != (1,)
 
 
@@ -66,11 +63,9 @@ def test_rows_as_dicts():
 
 @pytest.mark.parametrize("row", [Row(1, "a"), Row(a=1, b=None), Row()])
 def test_a_row_survives_copies_and_shuffles(row):
-    row.set_row_kind(RowKind.UPDATE_AFTER)
     for again in (pickle.loads(pickle.dumps(row)), copy.deepcopy(row), decode(encode(row))):
         assert again == row
         assert again.get_field_names() == row.get_field_names()
-        assert again.get_row_kind() is RowKind.UPDATE_AFTER
 
 
 def test_the_type_of_a_state_as_text():

@@ -139,8 +139,15 @@ def test_the_elements_of_a_collection_are_part_of_the_fingerprint(graph_of):
 
 @pytest.mark.parametrize(
     ("type_info", "body"),
-    [(None, "dict"), (dict, "dict"), (dict[str, int], "dict"), (object, "object"), (bytes, "bytes"), (Request, "request")],
-)  # fmt: skip
+    [
+        (None, "dict"),
+        (dict, "dict"),
+        (dict[str, int], "dict"),
+        (object, "object"),
+        (bytes, "bytes"),
+        (Request, "request"),
+    ],
+)
 def test_type_info_says_what_the_values_are(graph_of, type_info, body):
     graph = graph_of(lambda env: env.from_requests("/a", type_info=type_info, headers=["User-Agent"]).reply())
     assert graph.nodes[0].options.body == body

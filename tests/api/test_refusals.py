@@ -62,7 +62,6 @@ def requests(env):
 
 
 REFUSED = {
-    "no source": (lambda env: None, "no source"),
     "a source that nothing reads": (requests, "nothing reads"),
     "a keyed function on an unkeyed stream": (lambda env: requests(env).process(Keyed()), "not keyed"),
     "reduce on an unkeyed stream": (lambda env: requests(env).reduce(lambda a, b: a), "keyed stream"),
@@ -73,7 +72,7 @@ REFUSED = {
     "another function class": (lambda env: requests(env).filter(Identity()), "FilterFunction"),
     "a union of nothing": (lambda env: requests(env).union(), "union() of nothing"),
     "a union with no stream": (lambda env: requests(env).union([1]), "no stream of this environment"),
-    "a union with a sink": (lambda env: requests(env).union(requests.__call__), "no stream"),
+    "a union with a sink": (lambda env: requests(env).union(env.from_collection([1]).print()), "no stream"),
     "name of a key_by": (lambda env: requests(env).key_by(len).name("a"), "no operator"),
     "uid of a union": (lambda env: requests(env).union(env.from_collection([1])).uid("a"), "no operator"),
     "an empty uid": (lambda env: requests(env).map(len).uid(" "), "uid ' '"),
@@ -158,6 +157,14 @@ def test_an_async_def_is_refused_where_nothing_awaits_it(name):
         ASYNC[name](env.from_requests("/a"))
     assert "AsyncDataStream" in caught.value.help
     assert caught.value.location.line == ASYNC[name].__code__.co_firstlineno
+
+
+def test_a_job_without_source():
+    env = StreamExecutionEnvironment.get_execution_environment()
+    with execution.executing_with(lambda graph: None), pytest.raises(JobError, match="no source") as caught:
+        env.execute("empty")
+    assert "from_requests" in caught.value.help
+    assert caught.value.location.file == __file__
 
 
 def test_the_same_method_and_path_twice(refusal_of):

@@ -209,8 +209,7 @@ def test_where_the_supervisor_is_found(path: str) -> None:
     assert read_run(path) is None
 
 
-def test_the_default_folder_is_named_after_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert default_folder("running-total") == str(tmp_path / ".mini_flink" / "running-total")
-    assert default_folder("../a/b") == str(tmp_path / ".mini_flink" / "_a_b")
-    assert default_folder("..") == str(tmp_path / ".mini_flink" / "job")
+def test_the_default_folder_is_named_after_the_job() -> None:
+    assert default_folder("running-total") == ".mini_flink/running-total"
+    assert default_folder("../a/b") == ".mini_flink/_a_b"
+    assert default_folder("..") == ".mini_flink/job"

@@ -218,6 +218,15 @@ def test_a_message_left_behind_is_seen_although_the_edge_is_gone(make, endpoint)
     assert receiver.receive(1) == [b"two"]
 
 
+def test_what_was_sent_last_arrives_if_close_may_linger(make, endpoint):
+    receiver, sender = make(), make()
+    receiver.bind(endpoint("w0", 1))
+    sender.connect("w0", endpoint("w0", 1))
+    sender.send("w0", b"last words")
+    sender.close(linger_ms=2000)
+    assert collect(receiver, 1) == [b"last words"]
+
+
 def test_close_with_unsent_messages_returns_at_once(make, endpoint):
     sender = make()
     sender.connect("w0", endpoint("w0", 1))

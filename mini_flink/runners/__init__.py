@@ -1,0 +1,1 @@
+"""Runners put a job together with its devices: they alone choose between the twins."""

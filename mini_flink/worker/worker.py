@@ -1,0 +1,153 @@
+"""One worker without its process: engine, devices and tasks put together, ready to be turned by a loop.
+
+The worker process gives it real devices, the local runner and the test harness give it twins.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mini_flink import wire
+from mini_flink.config import Settings
+from mini_flink.core.engine import Engine, Identity, Limits, Progress
+from mini_flink.failures import FailureLog
+from mini_flink.ids import gateway_name, worker_name
+from mini_flink.operators.runtime import Task, build_task
+from mini_flink.plan import Plan
+from mini_flink.state.base import CommitLog, Table
+from mini_flink.transport.base import Transport
+from mini_flink.worker.background import Background
+from mini_flink.worker.host import Host
+from mini_flink.worker.registry import Registry
+from mini_flink.worker.undertaker import Undertaker
+
+
+@dataclass(frozen=True, slots=True)
+class Devices:
+    """What a worker stores and sends with."""
+
+    log: CommitLog
+    table: Table
+    transport: Transport
+    background: Background
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which worker of which job this is. ``uids`` names all operator numbers the folder has ever given."""
+
+    index: int
+    gateways: int
+    folder_id: int
+    uids: Mapping[int, str]
+    poison: tuple[int, int, int] | None = None
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The machine's limits, in its units."""
+    return Limits(
+        batch_records=settings.batch_records,
+        batch_bytes=settings.batch_bytes,
+        batch_s=settings.batch_ms / 1000,
+        commit_limit_bytes=settings.commit_limit_bytes,
+        overlay_bytes=settings.overlay_bytes,
+        flush_interval_s=settings.flush_interval_ms / 1000,
+        channel_window_bytes=settings.channel_window_bytes,
+    )
+
+
+class Worker:
+    """``recover``, ``open``, ``greet``; then ``take`` and ``turn`` for ever; ``close`` at the clean end."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        place: Place,
+        plan: Plan,
+        settings: Settings,
+        devices: Devices,
+        progress: Progress,
+        say: Callable[[str], None],
+    ) -> None:
+        self._plan = plan
+        self._place = place
+        self._devices = devices
+        failures = FailureLog(full_trace=settings.full_trace)
+        self.undertaker = Undertaker(
+            place.index, identity.incarnation, place.folder_id, place.uids, failures, say
+        )
+        self.engine = Engine(
+            identity,
+            [worker_name(index) for index in range(plan.workers)],
+            [gateway_name(slot) for slot in range(place.gateways)],
+            devices.table,
+            limits=limits_of(settings),
+            progress=progress,
+            undertaker=self.undertaker,
+            clock=time.monotonic,
+            durable=settings.durability == "disk",
+            poison=place.poison,
+        )
+        self.host = Host(self.engine, devices.log, devices.table, devices.transport, devices.background)
+        self.tasks: dict[int, Task] = {}
+
+    def recover(self) -> None:
+        """Redo what the log has and the table has not."""
+        self.host.recover()
+
+    def open(self) -> None:
+        """Open the user's functions; refuse a job that would leave stored state or records behind."""
+        plan, place, engine = self._plan, self._place, self.engine
+        registry = Registry(engine.overlay, self._devices.table, place.uids, plan.max_parallelism)
+        self.tasks = {
+            number: build_task(
+                plan, stage, place.index, engine.overlay, registry, engine, folder_id=place.folder_id
+            )
+            for number, stage in plan.stages.items()
+        }
+        for task in self.tasks.values():
+            task.open()
+        registry.check_complete()
+        engine.check_deliverable(plan.stages, place.uids)
+        engine.tasks = self.tasks
+        for source in plan.collection_sources:
+            if place.index == plan.worker_of(source.stage, 0):
+                elements = plan.collection_elements(source.node)
+                engine.add_feed(f"c{source.number}", source.stage, elements)
+
+    def greet(self, peers: Mapping[str, Sequence[Any]]) -> None:
+        """Connect to the peers and say hello."""
+        self.meet(peers)
+        self.host.carry_out(self.engine.hello())
+
+    def meet(self, peers: Mapping[str, Sequence[Any]]) -> None:
+        """Where peers listen now."""
+        for name, (incarnation, endpoint) in peers.items():
+            self.host.carry_out(self.engine.meet(name, incarnation, endpoint))
+
+    def take(self, message: wire.Data, now: float) -> None:
+        """A message from a peer."""
+        self.host.receive(message, now)
+
+    def turn(self, now: float) -> None:
+        """Run a batch if there is one, and everything that is due."""
+        self.host.turn(now, time.time_ns() // 1_000_000)
+
+    def operator_counts(self) -> dict[int, tuple[int, int, int]]:
+        """Per operator number: records in, records out, failures."""
+        numbers = self._plan.numbers
+        return {
+            numbers[uid]: (counts["records_in"], counts["records_out"], counts["failures"])
+            for task in self.tasks.values()
+            for uid, counts in task.statistics().items()
+        }
+
+    def close(self) -> None:
+        """Close the user's functions, and leave everything in the table."""
+        for task in self.tasks.values():
+            task.close()
+        self.turn(time.monotonic())
+        self.host.close()
