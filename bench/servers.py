@@ -5,6 +5,7 @@ Every server runs in its own session, and only processes started here are ever s
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,7 +149,7 @@ def _spawn(arguments: list[str], folder: Path) -> subprocess.Popen[bytes]:
 def _wait_for_reply(
     process: subprocess.Popen[bytes], kind: Kind, port: int, folder: Path, began: float
 ) -> None:
-    error: Exception | None = None
+    error: BaseException | None = None
     while time.monotonic() < began + START_SECONDS and process.poll() is None:
         try:
             probe(kind, port)
@@ -171,8 +172,12 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
             process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             print(f"server {process.pid} did not stop in {STOP_SECONDS} s: killed", file=sys.stderr)
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.wait()
+
+
+def probe(kind: Kind, port: int) -> None:
+    """One request of the kind's workload; raises if it is not answered with 200."""
+    path, value = PROBES[kind.workload]
+    asyncio.run(post_all(port, path, [value], connections=1))

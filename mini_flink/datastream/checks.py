@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from mini_flink.datastream.functions import KeySelector
+from mini_flink.datastream.functions import Function, KeySelector
 from mini_flink.errors import JobError, Location
 
 
@@ -19,7 +19,8 @@ def check_function(call: str, function: Any, kind: type, method: str, location: 
             location=location,
         )
     target = getattr(function, method) if isinstance(function, kind) else function
-    if not callable(target):
+    of_another_class = isinstance(function, Function) and not isinstance(function, kind)
+    if of_another_class or not callable(target):
         raise JobError(
             f"{call}() takes a function or a {kind.__name__}, not {type(function).__name__}",
             help=f"give it a def, a lambda or an object of a class derived from {kind.__name__}",

@@ -55,6 +55,7 @@ class HttpServer:
 
     async def start(self) -> None:
         """Accept connections in the running loop."""
+        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
         self._config.load()
         self._connections = Connections(self._limits, self._find_direct, self._state)
         make_protocol = functools.partial(
@@ -71,7 +72,8 @@ class HttpServer:
         for connection in tuple(self._state.connections):
             connection.shutdown()
         try:
-            await asyncio.wait_for(self._connections.wait_until_none(), grace_ms / 1000)
+            async with asyncio.timeout(grace_ms / 1000):
+                await self._connections.wait_until_none()
         except TimeoutError:
             logger.warning("%d connections are cut at shut-down", len(self._state.connections))
             self._cut()

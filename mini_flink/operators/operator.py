@@ -29,6 +29,7 @@ class Counts:
     """What an operator did in one subtask; only ever raised. Records that failed count as taken in."""
 
     records_in: int = 0
+    records_out: int = 0
     failures: int = 0
     replies_ignored: int = 0
 

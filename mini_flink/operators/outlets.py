@@ -28,7 +28,7 @@ def build_outlets(
     if not links:
         return _drop
     if len(links) == 1 and links[0][1] is not None:
-        return links[0][1]
+        return _counted(operator, links[0][1])
     sends = [
         _remote(operator, link, subtask, max_parallelism) if chained is None else _branch(chained)
         for link, chained in links
@@ -36,14 +36,25 @@ def build_outlets(
     return _single(operator, sends[0]) if len(sends) == 1 else _fan(operator, sends)
 
 
+def _counted(operator: Operator, chained: Emit) -> Emit:
+    counts = operator.counts
+
+    def out(value: Any) -> None:
+        counts.records_out += 1
+        chained(value)
+
+    return out
+
+
 def _drop(_value: Any) -> None:
     """The end of a stream that goes on nowhere."""
 
 
 def _single(operator: Operator, send: Send) -> Emit:
-    fail = operator.fail
+    fail, counts = operator.fail, operator.counts
 
     def out(value: Any) -> None:
+        counts.records_out += 1
         try:
             encoded = encode(value)
         except USER_ERRORS as error:
@@ -54,9 +65,10 @@ def _single(operator: Operator, send: Send) -> Emit:
 
 
 def _fan(operator: Operator, sends: list[Send]) -> Emit:
-    fail = operator.fail
+    fail, counts = operator.fail, operator.counts
 
     def out(value: Any) -> None:
+        counts.records_out += 1
         try:
             encoded = encode(value)
         except USER_ERRORS as error:

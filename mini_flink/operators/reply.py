@@ -50,6 +50,7 @@ def build_reply(operator: Operator, downstream: Emit) -> Emit:  # noqa: ARG001 -
                 answer = _encoded(status, headers, content_type, value)
         except USER_ERRORS as error:
             fail(error)
+        counts.records_out += 1
         send(*answer)
 
     return run

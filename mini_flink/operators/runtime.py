@@ -67,11 +67,12 @@ class Task:
             operator.close()
 
     def statistics(self) -> dict[str, dict[str, int]]:
-        """Per operator uid: records taken in and failures, summed over this worker's subtasks."""
+        """Per operator uid: records in, records out and failures, summed over this worker's subtasks."""
         totals: dict[str, dict[str, int]] = {}
         for operator in self._operators:
-            total = totals.setdefault(operator.node.uid, {"records_in": 0, "failures": 0})
+            total = totals.setdefault(operator.node.uid, {"records_in": 0, "records_out": 0, "failures": 0})
             total["records_in"] += operator.counts.records_in
+            total["records_out"] += operator.counts.records_out
             total["failures"] += operator.counts.failures
         return totals
 

@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 import setproctitle
 
@@ -36,29 +36,34 @@ def serve(settings: Settings, job: JobTarget, *, child_modules: Mapping[str, str
 
     ``child_modules`` puts other programs in the place of workers and gateways, for tests of the supervisor.
     """
-    began_s = time.monotonic()
     setproctitle.setproctitle(SUPERVISOR_TITLE)
-    with ExitStack() as stack:
-        listeners = Listeners.open(settings.host, settings.port)
-        stack.callback(listeners.close)
-        origin = Origin(os.getcwd(), dict(os.environ))
-        graph = load_graph(job, quiet=False)
-        folder = _open_folder(settings, graph, origin.directory)
-        stack.callback(folder.close)
-        plan = _decide(settings, job, graph, folder, _runtime_dir(settings, folder, origin, stack))
-        listeners.share_among(plan.gateways)
-        console.install("", plan.console_lock)
-        folder.begin_run(settings.durability, plan.fingerprint)
-        stack.callback(folder.end_run)
-        transport = ZmqTransport()
-        stack.callback(transport.close)
-        fleet = Fleet(plan, folder, listeners, transport, origin, child_modules)
-        stack.callback(fleet.close)
-        say_ready = _banner(plan, graph, listeners.address.url, began_s, is_new=folder.is_new)
-        exit_code = Supervisor(
-            plan, folder, fleet, transport, url=listeners.address.url, banner=say_ready
-        ).run()
-    return exit_code
+    with closing(ExitStack()) as stack:
+        return _assemble(stack, settings, job, child_modules).run()
+
+
+def _assemble(
+    stack: ExitStack, settings: Settings, job: JobTarget, child_modules: Mapping[str, str]
+) -> Supervisor:
+    """Take hold of everything, in order; ``stack`` gives it back in the opposite one."""
+    began_s = time.monotonic()
+    listeners = Listeners.open(settings.host, settings.port)
+    stack.callback(listeners.close)
+    origin = Origin(os.getcwd(), dict(os.environ))
+    graph = load_graph(job, quiet=False)
+    folder = _open_folder(settings, graph, origin.directory)
+    stack.callback(folder.close)
+    plan = _decide(settings, job, graph, folder, _runtime_dir(settings, folder, origin, stack))
+    listeners.share_among(plan.gateways)
+    console.install("", plan.console_lock)
+    folder.begin_run(settings.durability, plan.fingerprint)
+    stack.callback(folder.end_run)
+    transport = ZmqTransport()
+    stack.callback(transport.close)
+    fleet = Fleet(plan, folder, listeners, transport, origin, child_modules)
+    stack.callback(fleet.close)
+    url = listeners.address.url
+    say_ready = _banner(plan, graph, url, began_s, is_new=folder.is_new)
+    return Supervisor(plan, folder, fleet, transport, url=url, banner=say_ready)
 
 
 def _open_folder(settings: Settings, graph: JobGraph, directory: str) -> DataFolder:
@@ -76,7 +81,7 @@ def _open_folder(settings: Settings, graph: JobGraph, directory: str) -> DataFol
 
 
 def _runtime_dir(settings: Settings, folder: DataFolder, origin: Origin, stack: ExitStack) -> str:
-    """A new runtime folder; that of a supervisor that was killed is removed by whoever has the data folder."""
+    """A new runtime folder; that of a supervisor that was killed is removed."""
     run = read_run(folder.path)
     if run is not None:
         remove_runtime_folder(str(run.get("runtime_dir", "")))

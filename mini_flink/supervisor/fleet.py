@@ -144,6 +144,10 @@ class Fleet:
 
     # --- the end ----------------------------------------------------------------------------------------
 
+    def refuse_connections(self) -> None:
+        """Let go of the port: when the gateways have done so too, nobody waits in a queue for nothing."""
+        self._listeners.close()
+
     def reap(self, member: Member) -> int:
         """Take the exit status of a process that has ended; nothing more is sent to it."""
         self._transport.disconnect(member.name)

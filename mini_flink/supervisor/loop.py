@@ -271,6 +271,7 @@ class Supervisor:
         _say(words.stopping(pending, self._plan.settings.shutdown_grace_ms))
         self._stop_began_ms = self._now_ms
         self._state = DRAINING
+        self._fleet.refuse_connections()
         self._stop(self._fleet.gateways)
         self._advance_stop()
 

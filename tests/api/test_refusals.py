@@ -44,6 +44,13 @@ class AsyncCall:
         return value
 
 
+class Callable(MapFunction):
+    def map(self, value):
+        return value
+
+    __call__ = map
+
+
 class Identity(MapFunction):
     def map(self, value):
         return value
@@ -70,6 +77,7 @@ REFUSED = {
     "no function": (lambda env: requests(env).map(None), "not NoneType"),
     "a class": (lambda env: requests(env).map(Identity), "not an object of it"),
     "another function class": (lambda env: requests(env).filter(Identity()), "FilterFunction"),
+    "another class that can be called": (lambda env: requests(env).filter(Callable()), "not Callable"),
     "a union of nothing": (lambda env: requests(env).union(), "union() of nothing"),
     "a union with no stream": (lambda env: requests(env).union([1]), "no stream of this environment"),
     "a union with a sink": (lambda env: requests(env).union(env.from_collection([1]).print()), "no stream"),

@@ -10,6 +10,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -172,8 +173,11 @@ class Served:
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(PATIENCE_S)
 
-    def begin_stop(self, grace_ms: int) -> Any:
-        return asyncio.run_coroutine_threadsafe(self.server.stop(grace_ms), self.loop)
+    def begin_stop(self, grace_ms: int) -> Future[None]:
+        """The future of a stop that has begun."""
+        stopped = asyncio.run_coroutine_threadsafe(self.server.stop(grace_ms), self.loop)
+        eventually(lambda: self.server._connections.draining)
+        return stopped
 
     def connect(self) -> Client:
         return Client(self.port)

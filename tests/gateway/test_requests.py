@@ -166,9 +166,7 @@ def test_a_client_that_leaves_costs_nothing(served: Served, caplog: pytest.LogCa
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-def test_a_client_that_leaves_while_it_pipelines(
-    served: Served, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_client_that_leaves_while_it_pipelines(served: Served, caplog: pytest.LogCaptureFixture) -> None:
     served.ingress.holding = True
     with served.connect() as client:
         for _ in range(5):

@@ -72,7 +72,7 @@ def run(job_of):
     def run_step(step, key="k"):
         States.steps["step"] = step
         answers = job.feed({"key": key, "step": "step"})
-        return json.loads(answers[0].body) if answers else job.failures.pop().cause
+        return json.loads(answers[0].body or b"null") if answers else job.failures.pop().cause
 
     run_step.job = job
     return run_step
@@ -153,14 +153,14 @@ def test_a_map_takes_only_keys(run):
 
 def test_a_map_may_be_changed_while_it_is_walked(run):
     run(lambda s: s.map.put_all({"a": 1, "b": 2}))
-    run(lambda s: [s.map.remove(key) for key in s.map.keys()])
+    run(lambda s: [s.map.remove(key) for key in s.map])
     assert run(lambda s: s.map.is_empty())
 
 
 def test_reducing_and_aggregating(run):
     assert run(lambda s: [s.largest.get(), s.sum.get(), s.mean.get()]) == [None, None, None]
     for number in (3, 5, 1):
-        run(does(lambda s: s.largest.add(number), lambda s: s.sum.add(number), lambda s: s.mean.add(number)))
+        run(lambda s, number=number: [state.add(number) for state in (s.largest, s.sum, s.mean)])
     assert run(lambda s: [s.largest.get(), s.sum.get(), s.mean.get()]) == [5, 9, 3.0]
     run(does(lambda s: s.largest.clear(), lambda s: s.mean.clear()))
     assert run(lambda s: [s.largest.get(), s.sum.get(), s.mean.get()]) == [None, 9, None]

@@ -1,0 +1,20 @@
+"""``python -m tests.supervisor.run_server JOB SETTINGS``: serve with stand-ins for workers and gateways."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from mini_flink.config import Settings
+from mini_flink.errors import MiniFlinkError
+from mini_flink.jobs import JobTarget
+from mini_flink.runners.server import serve
+
+if __name__ == "__main__":
+    modules = dict.fromkeys(("worker", "gateway"), "tests.supervisor.stand_in")
+    try:
+        code = serve(Settings(**json.loads(sys.argv[2])), JobTarget.parse(sys.argv[1]), child_modules=modules)
+    except MiniFlinkError as error:
+        print(f"error: {error.message}\n  = help: {error.help}", file=sys.stderr)
+        code = error.exit_code
+    sys.exit(code)
