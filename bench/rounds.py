@@ -5,15 +5,21 @@ Servers are compared within a round only: what else the machine does changes fro
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import psutil
+
 from bench import load, probes
-from bench.servers import Kind, Server, ServerFailed, running
+from bench.http import BadReply
+from bench.servers import Kind, Server, ServerFailed, log_of, running
 
 _WARM_UP_SECONDS = 1
+# What wrk, the checks and the probes raise when the server died or answers nonsense.
+_SERVER_IS_GONE = (subprocess.SubprocessError, OSError, EOFError, BadReply, ExceptionGroup, psutil.Error)
 
 
 @dataclass
@@ -47,14 +53,23 @@ def run_rounds(
         for kind in order:
             _say(f"round {number + 1} of {rounds}: {kind.name} …")
             measured = results[-1][kind.name] = Measured(kind)
-            try:
-                with running(kind, serve_options) as server:
-                    _measure(server, measured, seconds, connections, seed=number)
-            except ServerFailed as failed:
-                measured.problems.append(str(failed))
+            _measure_started(measured, serve_options, seconds, connections, seed=number)
             for problem in measured.problems:
                 _say(f"  {problem}")
     return results
+
+
+def _measure_started(
+    measured: Measured, serve_options: tuple[str, ...], seconds: float, connections: Sequence[int], seed: int
+) -> None:
+    try:
+        with running(measured.kind, serve_options) as server:
+            try:
+                _measure(server, measured, seconds, connections, seed)
+            except _SERVER_IS_GONE as failed:
+                measured.problems.append(f"{failed!r}; the server said:\n{log_of(server.folder)}")
+    except ServerFailed as failed:
+        measured.problems.append(str(failed))
 
 
 def _measure(

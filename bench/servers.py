@@ -131,7 +131,7 @@ def _start_mini_flink(
         except (OSError, ValueError, KeyError):
             time.sleep(POLL_SECONDS)
     _stop(process)
-    raise ServerFailed(f"{kind.name} told no port; it said:\n{_log(folder)}")
+    raise ServerFailed(f"{kind.name} told no port; it said:\n{log_of(folder)}")
 
 
 def _spawn(arguments: list[str], folder: Path) -> subprocess.Popen[bytes]:
@@ -157,10 +157,11 @@ def _wait_for_reply(
         except (OSError, EOFError, BadReply, BaseExceptionGroup) as failed:
             error = failed
             time.sleep(POLL_SECONDS)
-    raise ServerFailed(f"{kind.name} gave no reply ({error!r}); it said:\n{_log(folder)}")
+    raise ServerFailed(f"{kind.name} gave no reply ({error!r}); it said:\n{log_of(folder)}")
 
 
-def _log(folder: Path) -> str:
+def log_of(folder: Path) -> str:
+    """The end of what the server wrote."""
     return (folder / "log").read_text(errors="replace")[-4000:]
 
 

@@ -156,9 +156,10 @@ class _Planner:
         return heads
 
     def _begins_stage(self, node: Node) -> bool:
-        if len(node.inputs) > 1 or node.keyed:
+        first, *more = node.inputs
+        if more or node.keyed:
             return True
-        upstream = self._graph.nodes[node.inputs[0].source]
+        upstream = self._graph.nodes[first.source]
         return self._in_gateway(upstream) or upstream.parallelism != node.parallelism
 
     def _in_gateway(self, node: Node) -> bool:

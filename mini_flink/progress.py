@@ -23,7 +23,7 @@ from typing import NamedTuple
 FORMAT_VERSION = 1
 _MAGIC = b"MFPROGRS"
 
-COUNTERS = (
+WORKER_COUNTERS = (
     "records_in",
     "records_out",
     "batches",
@@ -36,17 +36,24 @@ COUNTERS = (
     "dropped_outputs",
     "replies",
     "expired",
+)
+GATEWAY_COUNTERS = (
     "requests",
     "answered",
     "refused",
     "timed_out",
     "late_replies",
     "extra_replies",
+    "fenced",
 )
+COUNTERS = tuple(dict.fromkeys(WORKER_COUNTERS + GATEWAY_COUNTERS))
 """Only ever raised; they go on when the process is started again."""
 
 GAUGES = ("pending", "log_bytes", "overlay_bytes", "outbox_records", "storage_full")
-"""How things stand now; 0 in a new process. ``pending`` counts requests in a gateway, records in a worker."""
+"""How things stand now; 0 in a new process. ``pending``: requests in a gateway, records in a worker."""
+
+COUNTERS_OF = {"worker": (*WORKER_COUNTERS, *GAUGES), "gateway": (*GATEWAY_COUNTERS, "pending")}
+"""What there is to show of a process, by its role."""
 
 OPERATOR_LIMIT = 1024
 """Operators with a higher number run as all others, but are not counted."""

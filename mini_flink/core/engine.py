@@ -31,6 +31,8 @@ from mini_flink.state import layout
 from mini_flink.state.overlay import Overlay, Readable
 
 COMMIT_FORMAT = 1
+_OUTPUT_OVERHEAD_BYTES = 64
+"""What an output takes beside its value, so that endless empty ones come to an end too."""
 
 
 class Task(Protocol):
@@ -405,9 +407,11 @@ class Engine:
     # --- what a record puts out (the operators call these two) --------------------------------------------
 
     def emit(self, stage: int, subtask: int, key: bytes | None, value: bytes) -> None:
-        """An output of the current record, for another stage."""
+        """An output of the current record, for another stage; RecordError once they are too many."""
         self._emitted.append((stage, subtask, key, value))
-        self._output_bytes += len(value)
+        self._output_bytes += len(value) + _OUTPUT_OVERHEAD_BYTES
+        if self._output_bytes > self._limits.commit_limit_bytes:
+            self._check_size()
 
     def reply(
         self, status: int, headers: list[tuple[str, str]], content_type: str | None, body: bytes

@@ -175,6 +175,7 @@ class Context(ABC):
     @abstractmethod
     def timer_service(self) -> NoReturn:
         """Not there yet: raises ``TimersNotAvailableError``."""
+        raise NotImplementedError
 
 
 class KeyedContext(Context, Generic[Key]):

@@ -138,7 +138,9 @@ class GatewayApp:
         body = await _read_body(receive)
         if body is not None:
             incoming = Incoming(method, path, path_params, scope["query_string"], scope["headers"], body)
-            await _send(send, await _submit(endpoint, incoming))
+            answer = await _submit(endpoint, incoming)
+            if answer is not None:
+                await _send(send, answer)
 
     def _resolve(
         self, method: str, raw_path: bytes
@@ -173,15 +175,19 @@ async def _read_body(receive: Receive) -> bytes | None:
             return b"".join(chunks)
 
 
-async def _submit(endpoint: SourceEndpoint, incoming: Incoming) -> Answer:
+async def _submit(endpoint: SourceEndpoint, incoming: Incoming) -> Answer | None:
+    """The answer; None if the server, at its end, has cut the client off and waits no longer."""
     future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 
     def done(answer: Answer) -> None:
-        if not future.done():  # cancelled at shut-down
+        if not future.done():
             future.set_result(answer)
 
     endpoint.submit(incoming, done)
-    return await future
+    try:
+        return await future
+    except asyncio.CancelledError:
+        return None
 
 
 async def _send(send: Send, answer: Answer, *, close: bool = False) -> None:

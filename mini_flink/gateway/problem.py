@@ -73,17 +73,6 @@ def overloaded(
     )
 
 
-def stopping() -> Answer:
-    """503: the server ends; what was in flight is unknown."""
-    return problem(
-        503,
-        "stopping",
-        "The server is stopping",
-        "Whether the request has been or will be applied is not known.",
-        headers=(_retry_after(1),),
-    )
-
-
 def internal_error() -> Answer:
     """500: a mistake of the server itself."""
     return problem(500, "internal-error", "The server failed", "The log has more.")

@@ -76,11 +76,14 @@ class HttpServer:
                 await self._connections.wait_until_none()
         except TimeoutError:
             logger.warning("%d connections are cut at shut-down", len(self._state.connections))
-            self._cut()
-            await self._connections.wait_until_none()
+            await self._cut()
 
-    def _cut(self) -> None:
+    async def _cut(self) -> None:
+        """Not a 503: that would say that nothing was applied."""
         for connection in tuple(self._state.connections):
             connection.transport.abort()
-        for task in tuple(self._state.tasks):
+        await self._connections.wait_until_none()
+        tasks = tuple(self._state.tasks)
+        for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks)

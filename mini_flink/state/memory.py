@@ -44,7 +44,7 @@ class MemoryDisk:
         self._faults: dict[Operation, list[Fault]] = {}
 
     def fail_next(self, operation: Operation, fault: Fault, times: int = 1) -> None:
-        """The next ``times`` calls fail: for want of space, for good, or by the process's death inside them."""
+        """The next ``times`` calls fail: for want of space, for good, or because the process dies."""
         if fault == "full" and operation in ("sync", "table_sync"):
             raise ValueError("a sync that finds no space is an error like any other")
         self._faults.setdefault(operation, []).extend([fault] * times)

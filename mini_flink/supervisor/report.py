@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from mini_flink.progress import COUNTERS_OF
 from mini_flink.supervisor.members import READY, Member
 from mini_flink.supervisor.spec import ServerPlan
 
@@ -50,6 +51,7 @@ def _supervisor(incarnation: int, state: str) -> dict[str, Any]:
 
 
 def _process(member: Member) -> dict[str, Any]:
+    counters = member.page.counters()
     return {
         "role": member.role,
         "index": member.index,
@@ -57,7 +59,7 @@ def _process(member: Member) -> dict[str, Any]:
         "restarts": member.policy.restarts,
         "incarnation": member.incarnation,
         "state": member.state,
-        "counters": member.page.counters(),
+        "counters": {name: counters[name] for name in COUNTERS_OF[member.role]},
     }
 
 

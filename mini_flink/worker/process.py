@@ -128,7 +128,7 @@ class WorkerProcess:
             worker.turn(now)
             if now >= self._published_s + PUBLISH_INTERVAL_S:
                 self._publish(now)
-            if engine.has_work or transport.pending():
+            if self._stopping or engine.has_work or transport.pending():
                 continue
             if spec.alive_fd in transport.wait(self._timeout_ms(now), sleep_on):
                 # The supervisor is gone: a new one starts a new worker, which redoes what this one logged.

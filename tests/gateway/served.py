@@ -93,7 +93,7 @@ class Response(NamedTuple):
 
     def problem(self) -> dict[str, Any]:
         assert self.headers["content-type"] == "application/problem+json"
-        content = self.json()
+        content: dict[str, Any] = self.json()
         assert content["status"] == self.status
         return content
 

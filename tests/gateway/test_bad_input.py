@@ -246,12 +246,12 @@ def test_slow_loris(serve: Serve) -> None:
     served = serve(limits=Limits(header_timeout_ms=300))
     clients = [served.connect() for _ in range(20)]
     for client in clients:
-        client.send(b"POST /event HTTP/1.1\r\nHost: test\r\n")
+        client.send(b"POST /event HTTP/1.1\r\nHost: test\r\nX: ")
 
     def are_cut() -> bool:
         for client in clients:
             try:
-                client.send(b"X: 1\r\n")
+                client.send(b"x")
             except OSError:
                 continue
         return served.connections() == 0
@@ -400,11 +400,9 @@ def test_a_bad_body_of_the_last_request_is_answered(served: Served) -> None:
 def test_too_many_pipelined_requests(served: Served) -> None:
     served.ingress.holding = True
     with served.connect() as client:
-        client.send((head("POST", "/event", "Content-Length: 2") + b"{}") * 2000)
-        statuses = []
-        while not statuses or statuses[-1] == 200:
-            if served.ingress.held:
-                served.ingress.release()
-            elif len(served.ingress.submitted) > len(statuses) or (statuses and statuses[-1] == 200 and len(statuses) == 65):
-                statuses.append(client.read().status)
+        client.send((head("POST", "/event", "Content-Length: 2") + b"{}") * 500)
+        eventually(lambda: len(served.ingress.held) == 1)
+        served.ingress.holding = False
+        served.ingress.release()
+        statuses = [client.read().status for _ in range(66)]
         assert statuses == [200] * 65 + [429]

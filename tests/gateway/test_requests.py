@@ -6,6 +6,7 @@ import email.utils
 import json
 import logging
 import time
+from random import Random
 
 import pytest
 
@@ -113,6 +114,27 @@ def test_pipelined_requests_in_one_packet(served: Served) -> None:
         answers = [client.read() for _ in range(5)]
     assert [answer.status for answer in answers] == [200] * 5
     assert [source for source, _ in served.ingress.submitted] == [1, 2, 1, 2]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_it_does_not_matter_where_packets_end(served: Served, seed: int) -> None:
+    random = Random(seed)
+    kinds = {
+        head("POST", "/event", "Content-Length: 8") + b'{"a": 1}': 200,
+        head("POST", "/event", "Transfer-Encoding: chunked") + b"2\r\n{}\r\n0\r\nX: 1\r\n\r\n": 200,
+        head("GET", "/things?a=b"): 200,
+        head("POST", "/nowhere", "Content-Length: 8") + b"GET / HT": 404,
+        head("POST", "/event", "Content-Length: 4") + b"oops": 400,
+        head("POST", "/raw", "Connection: Upgrade", "Upgrade: h2c", "Content-Length: 3") + b"abc": 200,
+    }
+    requests = random.choices(list(kinds), k=60)
+    stream = b"".join(requests)
+    with served.connect() as client:
+        while stream:
+            size = random.choice((1, 2, 5, 20, 100, 400))
+            client.send(stream[:size])
+            stream = stream[size:]
+        assert [client.read().status for _ in requests] == [kinds[request] for request in requests]
 
 
 def test_http_1_0_gets_its_answer_and_the_end(served: Served) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 
 import pytest
@@ -29,7 +30,7 @@ def test_what_is_in_flight_is_answered(served: Served) -> None:
         eventually(lambda: len(served.ingress.held) == 2)
         stopped = served.begin_stop(10_000)
         with pytest.raises(ConnectionRefusedError):
-            eventually(lambda: Client(served.port).close() is not None)
+            Client(served.port)
         sending.send(b"}")
         eventually(lambda: len(served.ingress.held) == 3)
         assert not stopped.done()
@@ -59,15 +60,22 @@ def test_a_head_that_is_arriving_is_answered(served: Served) -> None:
         stopped.result(10)
 
 
-def test_the_grace_has_an_end(served: Served) -> None:
+def test_the_grace_has_an_end(served: Served, caplog: pytest.LogCaptureFixture) -> None:
     served.ingress.holding = True
-    with served.connect() as client:
+    with served.connect() as client, served.connect() as other, served.connect() as sending:
         client.post("/event", b"{}")
-        eventually(lambda: len(served.ingress.held) == 1)
+        other.post("/event", b"{}")
+        other.post("/event", b"{}")
+        sending.send(head("POST", "/event", "Content-Length: 2"), b"{")
+        eventually(lambda: len(served.ingress.held) == 2)
+        eventually(lambda: served.connections() == 3)
         served.begin_stop(100).result(10)
         assert served.connections() == 0
         eventually(lambda: served.tasks() == 0)
         served.ingress.release()
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == [
+        "3 connections are cut at shut-down"
+    ]
 
 
 def test_nothing_ticks_without_connections(served: Served) -> None:

@@ -237,8 +237,8 @@ def test_failures_and_records_are_counted_per_operator(job_of):
     for number in (1, 0, 2):
         running.feed({"n": number})
     assert running.tasks[0].statistics() == {
-        "divide": {"records_in": 3, "failures": 1},
-        "reply-1": {"records_in": 2, "failures": 0},
+        "divide": {"records_in": 3, "records_out": 2, "failures": 1},
+        "reply-1": {"records_in": 2, "records_out": 2, "failures": 0},
     }
 
 

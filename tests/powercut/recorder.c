@@ -33,7 +33,7 @@ enum {
     EVENT_WRITE = 1,     /* inode, offset, data */
     EVENT_ZEROS,         /* inode, offset, length: a write of so many zeros */
     EVENT_TRUNCATE,      /* inode, size */
-    EVENT_SYNC_BEGIN,    /* inode, token */
+    EVENT_SYNC_BEGIN,    /* inode, token; offset and length if it is of one range only */
     EVENT_SYNC_END,      /* inode, token */
     EVENT_CREATE,        /* inode, path */
     EVENT_MKDIR,         /* inode, path */
@@ -42,6 +42,7 @@ enum {
     EVENT_MARK,          /* what was written to <folder>/.mark */
     EVENT_SEND,          /* descriptor, data */
     EVENT_UNSUPPORTED,   /* what */
+    EVENT_OPEN,          /* inode, path: of a file or folder that was there before */
 };
 
 struct header {
@@ -79,7 +80,7 @@ __attribute__((constructor)) static void begin(void)
 static void record(uint32_t kind, uint64_t inode, uint64_t offset, const struct iovec *parts, int count)
 {
     struct header header = {kind, (uint32_t)getpid(), inode, offset, 0};
-    struct iovec all[IOV_MAX];
+    struct iovec all[IOV_MAX + 1];
     for (int i = 0; i < count; i++) header.length += parts[i].iov_len;
     all[0] = (struct iovec){&header, sizeof header};
     memcpy(all + 1, parts, count * sizeof *parts);
@@ -180,7 +181,8 @@ static uint64_t record_write(int descriptor, const char *path, const struct iove
         record(EVENT_WRITE, inode, offset, parts, count);
     }
     if (!(status & O_DSYNC) && !(flags & (RWF_DSYNC | RWF_SYNC))) return 0;
-    record_bytes(EVENT_SYNC_BEGIN, inode, ++tokens, "", 0);
+    uint64_t range[] = {offset, length};
+    record_bytes(EVENT_SYNC_BEGIN, inode, ++tokens, range, sizeof range);
     return tokens;
 }
 
@@ -328,31 +330,23 @@ SYNC(fdatasync)
 
 /* --- names ------------------------------------------------------------------------------------------------ */
 
-static int recorded_open(int (*real)(int, const char *, int, mode_t), int directory, const char *path, int flags,
-                         mode_t mode)
+static int recorded_open(int directory, const char *path, int flags, mode_t mode)
 {
     char buffer[PATH_MAX];
     const char *relative = path_at(directory, path, buffer);
-    if (!relative || !(flags & (O_CREAT | O_TRUNC))) return real(directory, path, flags, mode);
+    if (!relative) return syscall(SYS_openat, directory, path, flags, mode);
     pthread_mutex_lock(&lock);
     struct stat before;
     int existed = fstatat(directory, path, &before, 0) == 0;
-    int descriptor = real(directory, path, flags, mode);
+    int descriptor = syscall(SYS_openat, directory, path, flags, mode);
     int error = errno;
     if (descriptor >= 0 && !is_mark(relative)) {
-        if (!existed)
-            record_bytes(EVENT_CREATE, inode_of(descriptor), 0, relative, strlen(relative));
-        else if (flags & O_TRUNC)
-            record_bytes(EVENT_TRUNCATE, inode_of(descriptor), 0, "", 0);
+        record_bytes(existed ? EVENT_OPEN : EVENT_CREATE, inode_of(descriptor), 0, relative, strlen(relative));
+        if (existed && flags & O_TRUNC) record_bytes(EVENT_TRUNCATE, inode_of(descriptor), 0, "", 0);
     }
     pthread_mutex_unlock(&lock);
     errno = error;
     return descriptor;
-}
-
-static int system_open(int directory, const char *path, int flags, mode_t mode)
-{
-    return syscall(SYS_openat, directory, path, flags, mode);
 }
 
 static mode_t mode_given(int flags, va_list list)
@@ -367,7 +361,7 @@ static mode_t mode_given(int flags, va_list list)
         va_start(list, flags);                                                            \
         mode_t mode = mode_given(flags, list);                                            \
         va_end(list);                                                                     \
-        return recorded_open(system_open, AT_FDCWD, path, flags, mode);                   \
+        return recorded_open(AT_FDCWD, path, flags, mode);                   \
     }
 OPEN(open)
 OPEN(open64)
@@ -379,14 +373,14 @@ OPEN(open64)
         va_start(list, flags);                                                            \
         mode_t mode = mode_given(flags, list);                                            \
         va_end(list);                                                                     \
-        return recorded_open(system_open, directory, path, flags, mode);                  \
+        return recorded_open(directory, path, flags, mode);                  \
     }
 OPENAT(openat)
 OPENAT(openat64)
 
 int creat(const char *path, mode_t mode)
 {
-    return recorded_open(system_open, AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode);
+    return recorded_open(AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode);
 }
 
 int renameat2(int from_directory, const char *from, int to_directory, const char *to, unsigned flags)

@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from mini_flink import progress
+from mini_flink.core import engine, pending
 from mini_flink.progress import Death, OperatorCounts, Page, PageReader, create_page, reset_counters
 
 
@@ -163,3 +165,9 @@ def test_the_page_of_a_killed_process_names_its_record(path: str) -> None:
         process.stdout.readline()
         process.send_signal(signal.SIGKILL)
     assert Page(path, 2).previous_death() == Death(65537, 4, 99, 1)
+
+
+def test_every_count_of_the_machines_has_its_place(path: str) -> None:
+    page = Page(path, 1)
+    for machine in (engine.Counters(), pending.GatewayCounters()):
+        page.publish(asdict(machine))

@@ -1,9 +1,9 @@
-"""The least that uses a log and a table in the right order; what the state machines and the power cuts run."""
+"""The least that uses a log and a table in the right order; state machines and power cuts run it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from mini_flink.state.base import CommitLog, Table
 
@@ -18,6 +18,7 @@ class Store:
         self.log = log
         self.table = table
         self.layer: dict[str, int | None] = {}
+        self.frozen: dict[str, int | None] = {}
         self._recover()
 
     def _recover(self) -> None:
@@ -38,17 +39,25 @@ class Store:
         return number
 
     def flush(self) -> None:
-        number = self.log.next_number - 1
-        items = [(key.encode(), _encoded(value)) for key, value in self.layer.items()]
-        self.table.write(items, number)
+        self.freeze()()
+        self.flushed()
+
+    def freeze(self) -> Callable[[], None]:
+        """Sets the layer aside; what is returned writes it to the table, in any thread."""
+        number = self.frozen_upto = self.log.next_number - 1
+        self.frozen, self.layer = self.layer, {}
+        items = [(key.encode(), _encoded(value)) for key, value in self.frozen.items()]
+        return lambda: self.table.write(items, number)
+
+    def flushed(self) -> None:
         self.table.renew()
-        self.layer.clear()
-        self.log.recycle(number)
+        self.frozen = {}
+        self.log.recycle(self.frozen_upto)
         self.log.prepare()
 
     def state(self) -> State:
         stored = {key.decode(): int(value) for key, value in self.table.scan(b"")}
-        return folded([self.layer], stored)
+        return folded([self.frozen, self.layer], stored)
 
     def close(self) -> None:
         self.log.close()

@@ -135,7 +135,9 @@ def test_the_log_counts(devices: Devices) -> None:
 
 @pytest.mark.parametrize("kind", ["files", "memory"])
 def test_without_durability_nothing_is_synced(kind: str, tmp_path: Path) -> None:
-    devices: Devices = FileDevices(tmp_path, durable=False) if kind == "files" else MemoryDevices(durable=False)
+    devices: Devices = (
+        FileDevices(tmp_path, durable=False) if kind == "files" else MemoryDevices(durable=False)
+    )
     log = opened(devices.log())
     log.append(1, b"one")
     log.append(2, b"two")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import resource
 import struct
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 
@@ -73,8 +73,9 @@ def test_every_flipped_bit_is_refused_or_ends_the_log() -> None:
         try:
             found = list(segment.read_records(bytes(damaged), MAGIC, "file"))
         except CorruptionError as error:
+            named = "file, offset" in error.message
+            assert named
             assert bit // 8 < last_record
-            assert "file, offset" in error.message
         else:
             whole_but_last = bit // 8 >= last_record and found == RECORDS[:-1]
             assert found == RECORDS or whole_but_last, f"bit {bit}"
@@ -131,7 +132,8 @@ def test_damage_in_the_folder_is_refused_or_ends_the_log(tmp_path: Path) -> None
             try:
                 assert recovered(tmp_path) in ([*range(1, 31)], [*range(1, 30)])
             except (CorruptionError, FolderError) as error:
-                assert str(tmp_path) in error.message
+                named = str(path.parent) in error.message
+                assert named
         path.write_bytes(good)
 
 
@@ -199,13 +201,10 @@ def test_a_full_disk_takes_nothing_and_is_tried_again(small_disk: Path) -> None:
     ballast.write_bytes(bytes(600 << 10))
     opened(log)
     with pytest.raises(StorageFullError):
-        while True:
-            append(log, b"x" * 5000)
-            log.prepare()
+        fill(log, prepare=True)
     acknowledged = log.next_number - 1
     with pytest.raises(StorageFullError):
-        while True:
-            append(log, b"x" * 5000)
+        fill(log, prepare=False)
     assert log.next_number - 1 > acknowledged, "what is prepared is used up first"
     last = log.next_number - 1
     assert not list((small_disk / "log").glob("spare-*"))
@@ -216,13 +215,20 @@ def test_a_full_disk_takes_nothing_and_is_tried_again(small_disk: Path) -> None:
     assert [number for number, _ in again.recover(0)] == [*range(1, last + 2)]
 
 
+def fill(log: FileLog, *, prepare: bool) -> None:
+    """Appends until there is no space."""
+    while True:
+        append(log, b"x" * 5000)
+        if prepare:
+            log.prepare()
+
+
 def test_recovery_on_a_full_disk_can_be_tried_again(small_disk: Path) -> None:
     written_log(small_disk, records=10)
     ballast = small_disk / "ballast"
-    with pytest.raises(OSError, match="No space"), ballast.open("wb", buffering=0) as file:
-        while True:
-            if file.write(bytes(4096)) < 4096:
-                raise OSError(errno.ENOSPC, "No space")
+    with suppress(OSError), ballast.open("wb", buffering=0) as file:
+        while file.write(bytes(4096)) == 4096:
+            pass
     log = new_log(small_disk)
     tail = list(log.recover(2))
     with pytest.raises(StorageFullError):

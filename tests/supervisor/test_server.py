@@ -180,7 +180,8 @@ def test_status_says_who_runs_and_what_was_done(run: Run) -> None:
         ("gateway", 1, "ready", 0),
     ]
     assert report["processes"][0]["pid"] == server.process.pid
-    assert report["processes"][1]["counters"]["answered"] == 3
+    assert report["processes"][3]["counters"]["answered"] == 3
+    assert report["processes"][1]["counters"]["resends"] == 0
     first = report["operators"][0]
     assert (first["in"], first["out"], first["failed"]) == (20, 16, 4)
 
