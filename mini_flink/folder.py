@@ -191,6 +191,11 @@ def read_run(path: str) -> dict[str, Any] | None:
     return _read_json(os.path.join(path, "run.json"))
 
 
+def read_job(path: str) -> dict[str, Any] | None:
+    """What job.json of a data folder says, without taking the folder; None if it holds no job."""
+    return _read_json(os.path.join(path, "job.json"))
+
+
 def write_atomically(path: str, data: bytes) -> None:
     """Replace a file; when this returns, the new content survives a power cut."""
     temporary = f"{path}.new"

@@ -31,6 +31,8 @@ from mini_flink.state import layout
 from mini_flink.state.overlay import Overlay, Readable
 
 COMMIT_FORMAT = 1
+DEAD_LETTER_FLUSH_S = 0.1
+"""Dead letters are read from the table by others, so they go there soon."""
 _OUTPUT_OVERHEAD_BYTES = 64
 """What an output takes beside its value, so that endless empty ones come to an end too."""
 
@@ -149,13 +151,14 @@ class Engine:
         self._feeds: list[_Feed] = []
         self._changed: dict[str, Link] = {}
         self._emitted: list[tuple[int, int, bytes | None, bytes]] = []
-        self._replied: list[tuple[int, list[tuple[str, str]], str | None, bytes]] = []
+        self._replied: list[tuple[int, list[tuple[str, str]], str | None, bytes, int]] = []
         self._returns: dict[tuple[int, int], shares.Returns] = {}
         self._output_bytes = 0
         self._batch_bytes = 0
         self._flush: Flush | None = None
         self._flush_due_s: float | None = None
         self._unsaved_bytes = 0
+        self._flush_soon = False
 
     def _add_link(self, name: str, *, is_gateway: bool = False) -> Link:
         link = Link(name, self._limits.channel_window_bytes, self._table.get, is_gateway=is_gateway)
@@ -329,11 +332,16 @@ class Engine:
             effects.append(self._seal())
             if self._durable:
                 effects.append(Sync())
-            if self._flush_due_s is None:
-                self._flush_due_s = now + self._limits.flush_interval_s
+            self._plan_flush(now)
         self._send_due(effects, now)
         self._maybe_flush(effects, now)
         return effects
+
+    def _plan_flush(self, now: float) -> None:
+        due_s = now + (DEAD_LETTER_FLUSH_S if self._flush_soon else self._limits.flush_interval_s)
+        self._flush_soon = False
+        if self._flush_due_s is None or due_s < self._flush_due_s:
+            self._flush_due_s = due_s
 
     def _run_batch(self, now: float, now_ms: int) -> bool:
         limits, clock = self._limits, self._clock
@@ -414,10 +422,15 @@ class Engine:
             self._check_size()
 
     def reply(
-        self, status: int, headers: list[tuple[str, str]], content_type: str | None, body: bytes
+        self,
+        operator: int,
+        status: int,
+        headers: list[tuple[str, str]],
+        content_type: str | None,
+        body: bytes,
     ) -> None:
-        """The answer to the request that the current record comes from."""
-        self._replied.append((status, headers, content_type, body))
+        """The answer of ``operator`` to the request that the current record comes from."""
+        self._replied.append((status, headers, content_type, body, operator))
         self._output_bytes += len(body)
 
     def _finish(self, record: wire.Record) -> None:
@@ -433,11 +446,10 @@ class Engine:
         for output in self._emitted:
             parts -= 1
             self._send_record(wire.Record(*output, *header, each if parts else last, level))
-        for status, headers, content_type, body in self._replied:
+        for reply in self._replied:
             parts -= 1
             share = each if parts else last
-            answer = (wire.REPLY, record.request, share, level, status, headers, content_type, body)
-            self._answer(record, answer)
+            self._answer(record, (wire.REPLY, record.request, share, level, *reply))
 
     def _send_record(self, record: wire.Record) -> None:
         link = self._workers[record.subtask % len(self._workers)]
@@ -470,6 +482,7 @@ class Engine:
         """A dead letter, and the 500 with all of the record's share, in this commit."""
         error_id, operator, letter = self._undertaker.bury(record, error, now_ms)
         self.overlay.put(layout.DEAD_LETTER + error_id.encode(), letter)
+        self._flush_soon = True
         self.counters.dead_letters += 1
         if record.gateway >= 0:
             answer = (wire.FAILURE, record.request, record.share, record.level, error_id, operator)

@@ -48,6 +48,12 @@ class Replied(NamedTuple):
     body: bytes
 
 
+class Extra(NamedTuple):
+    """Another reply to a request that has been answered, from this operator; it was dropped."""
+
+    operator: int
+
+
 class Failed(NamedTuple):
     """A record of the request failed and is a dead letter."""
 
@@ -63,7 +69,7 @@ class TimedOut(NamedTuple):
     """No answer in time; whether it will be applied is unknown to the client."""
 
 
-Outcome = Replied | Failed | Ended | TimedOut
+Outcome = Replied | Extra | Failed | Ended | TimedOut
 
 
 @dataclass(slots=True)
@@ -278,6 +284,8 @@ class PendingMap(Generic[Token]):
             return
         if waiting.replied:
             self.counters.extra_replies += 1
+            if kind == wire.REPLY:
+                outcomes.append((waiting.token, Extra(answer[8])))
         elif waiting.timed_out:
             self.counters.late_replies += 1
         else:

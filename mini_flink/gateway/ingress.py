@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from mini_flink import ids, keys, values, wire
 from mini_flink.core.effects import Effect
-from mini_flink.core.pending import Ended, Failed, Full, Outcome, PendingMap, Replied
+from mini_flink.core.pending import Ended, Extra, Failed, Full, Outcome, PendingMap, Replied, TimedOut
 from mini_flink.failures import Failure, FailureLog, describe
 from mini_flink.gateway import problem
 from mini_flink.gateway.port import JSON_HEADERS, Answer, Done, Refused
@@ -67,7 +67,7 @@ class GatewayIngress:
         folder_id: int,
         settings: DoorSettings,
         failures: FailureLog,
-        say: Callable[[str], None],
+        say: Callable[[str, str], None],
         wake: Callable[[], None],
     ) -> None:
         self.ready = False
@@ -80,6 +80,8 @@ class GatewayIngress:
             for source in plan.request_sources
         }
         self._workers = plan.workers
+        self._plan = plan
+        self._warned: set[int] = set()
         self._failures = failures
         self._say = say
         self._wake = wake
@@ -155,7 +157,7 @@ class GatewayIngress:
         request_id = ids.request_id(self._folder_id, pending.slot, incarnation, pending.next_request)
         text = self._failures.record(Failure(target.uid, error, "", request_id, error_id), timestamp_ms)
         if text:
-            self._say(text)
+            self._say("error", text)
         value = wire.pack([error_id, target.uid, describe(error), encoded])
         try:
             pending.submit_failed(done, target.stage, value, target.timeout_s, now, timestamp_ms)
@@ -216,10 +218,23 @@ class GatewayIngress:
 
     def _answer(self, outcomes: list[tuple[Done, Outcome]]) -> None:
         for done, outcome in outcomes:
-            done(_answer_of(outcome))
+            if isinstance(outcome, Extra):
+                self._warn_of_extra(outcome.operator)
+            else:
+                done(_answer_of(outcome))
+
+    def _warn_of_extra(self, operator: int) -> None:
+        if operator not in self._warned:
+            self._warned.add(operator)
+            name = self._plan.operators[operator].name
+            self._say(
+                "warn",
+                f"operator {name!r} replied to a request that was answered already: the first reply counts, "
+                "later ones are dropped (said once per operator)",
+            )
 
 
-def _answer_of(outcome: Outcome) -> Answer:
+def _answer_of(outcome: Replied | Failed | Ended | TimedOut) -> Answer:
     if isinstance(outcome, Replied):
         return _reply(outcome)
     if isinstance(outcome, Failed):

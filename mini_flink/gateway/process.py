@@ -80,7 +80,7 @@ class GatewayProcess:
         )
         failures = FailureLog(full_trace=settings.full_trace)
         self._ingress = GatewayIngress(
-            self._pending, self._plan, spec.folder_id, settings, failures, self._say, self._wake
+            self._pending, self._plan, spec.folder_id, settings, failures, console.event, self._wake
         )
         self._link = GatewayLink(self._pending, self._ingress, self._transport, self._control)
         sock = socket.socket(fileno=spec.listen_fd)
@@ -103,9 +103,6 @@ class GatewayProcess:
 
     def _wake(self) -> None:
         self._link.wake()
-
-    def _say(self, text: str) -> None:
-        console.event("error", text)
 
     def _tell(self, kind: int, data: dict[str, Any]) -> None:
         spec = self._spec

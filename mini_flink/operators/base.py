@@ -37,7 +37,12 @@ class Output(Protocol):
 
     def emit(self, stage: int, subtask: int, key: bytes | None, value: bytes) -> None: ...
     def reply(
-        self, status: int, headers: list[tuple[str, str]], content_type: str | None, body: bytes
+        self,
+        operator: int,
+        status: int,
+        headers: list[tuple[str, str]],
+        content_type: str | None,
+        body: bytes,
     ) -> None: ...
 
 

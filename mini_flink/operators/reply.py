@@ -35,7 +35,7 @@ def build_reply(operator: Operator, downstream: Emit) -> Emit:  # noqa: ARG001 -
         raise TypeError(f"{operator.node.uid} has no options of a reply")
     record, fail, send, counts = operator.record, operator.fail, operator.output.reply, operator.counts
     headers = list(options.headers)
-    status, content_type = options.status, options.content_type
+    status, content_type, number = options.status, options.content_type, operator.number
 
     def run(value: Any) -> None:
         if record.origin is None:
@@ -51,7 +51,7 @@ def build_reply(operator: Operator, downstream: Emit) -> Emit:  # noqa: ARG001 -
         except USER_ERRORS as error:
             fail(error)
         counts.records_out += 1
-        send(*answer)
+        send(number, *answer)
 
     return run
 

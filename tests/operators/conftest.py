@@ -75,7 +75,12 @@ class Worker:
         self.sent.append(Sent(stage, subtask, key, value))
 
     def reply(
-        self, status: int, headers: list[tuple[str, str]], content_type: str | None, body: bytes
+        self,
+        operator: int,
+        status: int,
+        headers: list[tuple[str, str]],
+        content_type: str | None,
+        body: bytes,
     ) -> None:
         self.answered.append(Answered(status, headers, content_type, body))
 

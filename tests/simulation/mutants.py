@@ -198,8 +198,8 @@ def counting_instead_of_shares() -> Iterator[None]:
         header = record[4:9]
         for output in self._emitted:
             self._send_record(wire.Record(*output, *header, 1, 0))
-        for status, headers, content_type, body in self._replied:
-            self._answer(record, (wire.REPLY, record.request, 1, 0, status, headers, content_type, body))
+        for reply in self._replied:
+            self._answer(record, (wire.REPLY, record.request, 1, 0, *reply))
         if parts != 1:
             self._give_back(record._replace(share=1 - parts))
 

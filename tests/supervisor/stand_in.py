@@ -49,7 +49,7 @@ class StandIn:
             self.transport.close(linger_ms=1000)
             return 78
         if self.habit == "slow":
-            time.sleep(2.5)
+            time.sleep(1.5)
         page.publish({"answered": 3})
         page.publish_operator(1, 5, 4, 1)
         self.tell(wire.READY, {"redone": 2 if spec.role == "worker" else 0, "warnings": ["total has no uid"]})
