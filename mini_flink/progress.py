@@ -65,6 +65,8 @@ STAGES = ("idle", "user code", "commit")
 _HEADER = struct.Struct("@8sQ16sQQQQ")
 # stage, since (monotonic ns), source, its session, number
 _ENTRY = struct.Struct("@QQQQQ")
+# an entry and, right behind it, the operator at work
+_WORK = struct.Struct("@QQQQQQ")
 # deaths in a row, source, session, number
 _DEATH = struct.Struct("@QQQQ")
 _WORD = struct.Struct("@Q")
@@ -188,9 +190,10 @@ class Page:
         """The record whose user code the process before died in."""
         return _death(self._map)
 
-    def begin(self, source: int, session: int, number: int) -> None:
+    def begin(self, source: int, session: int, number: int, operator: int = 0) -> None:
         """User code is about to run for this record."""
-        _ENTRY.pack_into(self._map, _ENTRY_AT, USER_CODE, time.monotonic_ns(), source, session, number)
+        now_ns = time.monotonic_ns()
+        _WORK.pack_into(self._map, _ENTRY_AT, USER_CODE, now_ns, source, session, number, operator)
 
     def operator(self, number: int) -> None:
         """The record in progress has come to this operator."""

@@ -1,6 +1,6 @@
 """The command line: parsing, help, and how errors end a command. The only room that knows click.
 
-Owns the list of commands (one file and one line each), exit codes, colour. Never decides anything that a
+Owns exit codes and colour; a command is one file here and one line in ``overview``. Never decides anything a
 command does: it hands resolved settings to a runner.
 
 Called by ``__main__``. ``--help`` and ``--version`` are answered before anything else is imported.
@@ -14,14 +14,8 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from mini_flink import __version__
+from mini_flink.cli.overview import overview
 
-# name, module with the click command as ``command``, what it does
-COMMANDS = (
-    ("serve", "mini_flink.cli.serve", "serve a job over HTTP, with durable per-key state"),
-    ("status", "mini_flink.cli.status", "processes, pending requests and counts of a running server"),
-    ("dead-letters", "mini_flink.cli.dead_letters", "list the records that failed"),
-)
-PROGRAM = "python -m mini_flink"
 EXIT_USAGE = 2
 EXIT_INTERNAL = 70
 EXIT_INTERRUPTED = 130
@@ -55,28 +49,6 @@ def _answer(words: list[str]) -> int:
         print(overview(), file=sys.stderr)
         return EXIT_USAGE
     return _run(words)
-
-
-def overview() -> str:
-    """The help of the program."""
-    commands = "\n".join(f"  {name:<14}{summary}" for name, _, summary in COMMANDS)
-    return f"""Usage:   {PROGRAM} COMMAND [OPTIONS]
-Example: {PROGRAM} serve job.py --port 7071
-
-A Flink DataStream job behind HTTP: durable per-key state, exactly once, one command.
-
-Commands
-{commands}
-
-Options
-  --version     print the version
-  --help        print this, or the options of a command: {PROGRAM} serve --help
-
-Without a JOB, `{PROGRAM} serve` serves a small event service to try:
-  curl localhost:7071/event -X POST -d '{{"request":"hello"}}'
-
-Exit codes: 0 done, 2 wrong option, 69 no server answers, 70 a bug in mini_flink,
-74 storage unreadable or full, 75 port or folder in use, 78 job or setting unusable."""
 
 
 def _run(words: list[str]) -> int:

@@ -25,8 +25,9 @@ def print_report(report: Mapping[str, Any]) -> None:
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], *, indent: str = "") -> None:
-    """Columns in the order in which the rows name them; numbers to the right."""
-    columns = list(dict.fromkeys(name for row in rows for name in row))
+    """Columns in the order in which the rows name them; numbers to the right. What is nested is left to JSON."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    columns = [name for name in names if not any(isinstance(row.get(name), dict) for row in rows)]
     cells = [[_cell(row.get(name)) for name in columns] for row in rows]
     widths = [max(len(text) for text in column) for column in zip(map(_words, columns), *cells, strict=True)]
     right = [all(isinstance(row.get(name), int | float) for row in rows) for name in columns]

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from mini_flink import __version__
-from mini_flink.cli import COMMANDS, PROGRAM, overview
+from mini_flink.cli.overview import COMMANDS, PROGRAM, overview
 from mini_flink.config import GIB, KIB, MIB, OPTIONS, Option, Settings
 from mini_flink.config_layers import CONFIG_FILE, resolve
 from mini_flink.errors import UsageError

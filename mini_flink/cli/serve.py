@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mini_flink.cli import PROGRAM
+from mini_flink.cli.overview import PROGRAM
 from mini_flink.cli.parsing import Command, options_of, settings_from
 from mini_flink.errors import ConfigError, UsageError
 

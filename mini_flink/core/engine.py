@@ -46,7 +46,7 @@ class Task(Protocol):
 class Progress(Protocol):
     """Where the machine leaves word of what it is doing, for whoever looks from outside."""
 
-    def begin(self, source: int, session: int, number: int) -> None: ...
+    def begin(self, source: int, session: int, number: int, operator: int) -> None: ...
     def idle(self) -> None: ...
 
 
@@ -379,7 +379,7 @@ class Engine:
         link.processed = number
         self._changed[link.peer] = link
         code = source_code(link.peer)
-        self._progress.begin(code, session, number)
+        self._progress.begin(code, session, number, record.stage)
         if link.is_gateway and record.gateway >= 0 and record.deadline_ms < now_ms:
             self.counters.expired += 1
             self._give_back(record)

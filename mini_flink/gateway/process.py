@@ -8,12 +8,16 @@ one.
 from __future__ import annotations
 
 import asyncio
+import faulthandler
+import logging
 import os
 import signal
 import socket
+import time
 from dataclasses import asdict
 from typing import Any
 
+import setproctitle
 import uvloop
 
 from mini_flink import console, faults, wire
@@ -36,6 +40,7 @@ from mini_flink.spec import ProcessSpec, check_fingerprint
 from mini_flink.transport.zmq import ZmqTransport
 
 PUBLISH_INTERVAL_S = 0.25
+LAST_WORD_MS = 1000
 
 
 class GatewayProcess:
@@ -54,15 +59,16 @@ class GatewayProcess:
         try:
             graph = load_graph(JobTarget.from_dict(self._spec.job), quiet=True)
             console.install_logging()
+            logging.getLogger("uvicorn").setLevel(logging.WARNING)
             check_fingerprint(self._spec, graph)
             self._plan = plans.build(graph, self._spec.workers, self._spec.numbers)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(self._serve())
         except MiniFlinkError as error:
             self._tell(wire.FAILED, {"text": render_error(error), "exit_code": error.exit_code})
+            self._transport.close(linger_ms=LAST_WORD_MS)
             return error.exit_code
-        finally:
-            self._transport.close()
+        self._transport.close()
         return 0
 
     async def _serve(self) -> None:
@@ -71,6 +77,7 @@ class GatewayProcess:
         self._grace_ms = settings.shutdown_grace_ms
         self._page = Page(spec.page_path, spec.incarnation)
         identity = Identity(spec.name, spec.incarnation, spec.generation, spec.endpoint)
+        self._failures = FailureLog(full_trace=settings.full_trace)
         self._pending: PendingMap[Done] = PendingMap(
             identity,
             spec.index,
@@ -78,9 +85,8 @@ class GatewayProcess:
             capacity=settings.pending_capacity,
             window_bytes=settings.channel_window_bytes,
         )
-        failures = FailureLog(full_trace=settings.full_trace)
         self._ingress = GatewayIngress(
-            self._pending, self._plan, spec.folder_id, settings, failures, console.event, self._wake
+            self._pending, self._plan, spec.folder_id, settings, self._failures, console.event, self._wake
         )
         self._link = GatewayLink(self._pending, self._ingress, self._transport, self._control)
         sock = socket.socket(fileno=spec.listen_fd)
@@ -98,6 +104,8 @@ class GatewayProcess:
         await self._server.stop(self._grace_ms)
         publisher.cancel()
         self._publish()
+        if repeats := self._failures.close():
+            console.event("error", repeats)
         self._link.stop()
         self._page.idle()
 
@@ -131,6 +139,8 @@ class GatewayProcess:
             await asyncio.sleep(PUBLISH_INTERVAL_S)
 
     def _publish(self) -> None:
+        if repeats := self._failures.due(time.time_ns() // 1_000_000):
+            console.event("error", repeats)
         self._page.publish(asdict(self._pending.counters))
         self._page.set("pending", len(self._pending))
 
@@ -139,7 +149,9 @@ def main(argv: list[str]) -> int:
     """Be the gateway that the specification in ``argv[1]`` describes."""
     spec = ProcessSpec.read(argv[1])
     faults.enable(spec.name)
+    setproctitle.setproctitle(f"mini_flink {spec.label}")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    faulthandler.register(signal.SIGUSR1)  # the supervisor asks a process that hangs where it is
     console.install(spec.label, spec.console_lock)
     return GatewayProcess(spec).run()

@@ -83,7 +83,6 @@ class HttpProtocol(HttpToolsProtocol):
         if self.running is not None:
             self.running.disconnected = True
             self.running.message_event.set()
-        self.pipeline.clear()
         super().connection_lost(exc)
         self.shared.closed(self)
 

@@ -28,7 +28,7 @@ _RECEIVE_LIMIT = 256
 class NoProgressPage:
     """Nobody watches a twin: it is in the caller's own process."""
 
-    def begin(self, source: int, session: int, number: int) -> None:
+    def begin(self, source: int, session: int, number: int, operator: int) -> None:
         """Ignored."""
 
     def idle(self) -> None:

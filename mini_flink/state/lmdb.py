@@ -65,7 +65,7 @@ class LmdbTable:
         with self._fatal("open"):
             if not (folder / "data.mdb").exists():
                 _create(folder, map_size_bytes, generation)
-            _sync_folder(folder)  # also names that a killed process left in the page cache
+            _sync_folder(folder)  # a killed process may have left the names in the page cache
             _sync_folder(folder.parent)
             self._environment = _open(folder, map_size_bytes)
         with ExitStack() as stack:

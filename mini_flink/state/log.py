@@ -87,8 +87,7 @@ class FileLog:
         self._folder.mkdir(exist_ok=True)
         for path in self._folder.glob("spare-*.log"):
             path.unlink()
-        _sync_folder(self._folder)  # also names that a killed process left in the page cache
-        _sync_folder(self._folder.parent)
+        _sync_folder(self._folder.parent)  # a killed process may have left the name in the page cache
         headers = [(path, self._read_header(path)) for path in sorted(self._folder.glob("segment-*.log"))]
         self._sequence = max((header.sequence for _, header in headers), default=0)
         base = max((header.sequence for _, header in headers if header.base), default=0)

@@ -6,11 +6,14 @@ background work. Called as ``python -m mini_flink.worker SPEC``.
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import time
 from pathlib import Path
 from typing import Any
+
+import setproctitle
 
 from mini_flink import console, faults, wire
 from mini_flink import plan as plans
@@ -32,6 +35,7 @@ from mini_flink.worker.worker import Devices, Place, Worker
 POISON_DEATHS = 3
 PUBLISH_INTERVAL_S = 0.25
 RECEIVE_LIMIT = 64
+LAST_WORD_MS = 1000
 
 
 class WorkerProcess:
@@ -55,9 +59,9 @@ class WorkerProcess:
             self._close()
         except MiniFlinkError as error:
             self._tell(wire.FAILED, {"text": render_error(error), "exit_code": error.exit_code})
+            self._transport.close(linger_ms=LAST_WORD_MS)
             return error.exit_code
-        finally:
-            self._transport.close()
+        self._transport.close()
         return 0
 
     def _open(self) -> None:
@@ -82,7 +86,15 @@ class WorkerProcess:
         self._worker.recover()
         self._worker.open()
         self._worker.greet(spec.peers)
-        self._tell(wire.READY, {"redone": self._worker.host.redone, "pid": os.getpid()})
+        ready = {"redone": self._worker.host.redone, "pid": os.getpid(), "warnings": self._warnings()}
+        self._tell(wire.READY, ready)
+
+    def _warnings(self) -> list[str]:
+        return [
+            f"operator {uid!r} keeps state and has no uid of its own: a change of the job may change the "
+            'generated one, and its state would not be found. Name it: .uid("…")'
+            for uid in self._worker.unnamed_stateful_operators
+        ]
 
     def _open_devices(self) -> Devices:
         spec, settings = self._spec, self._settings
@@ -160,7 +172,7 @@ class WorkerProcess:
         for gauge, value in engine.gauges().items():
             page.set(gauge, value)
         page.set("log_bytes", self._devices.log.size_bytes)
-        self._worker.undertaker.say_repeats()
+        self._worker.undertaker.say_repeats(time.time_ns() // 1_000_000)
 
     def _close(self) -> None:
         self._worker.close()
@@ -173,7 +185,9 @@ def main(argv: list[str]) -> int:
     """Be the worker that the specification in ``argv[1]`` describes."""
     spec = ProcessSpec.read(argv[1])
     faults.enable(spec.name)
+    setproctitle.setproctitle(f"mini_flink {spec.label}")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    faulthandler.register(signal.SIGUSR1)  # the supervisor asks a process that hangs where it is
     console.install(spec.label, spec.console_lock)
     return WorkerProcess(spec).run()

@@ -76,6 +76,11 @@ class Registry:
         key = layout.REGISTRY + entry.operator.to_bytes(2, "big") + entry.name.encode()
         self._overlay.put_entry(layout.REGISTRY, key, wire.pack(entry))
 
+    @property
+    def stateful_operators(self) -> list[int]:
+        """The numbers of the operators that have declared state."""
+        return sorted({operator for operator, _ in self._declared})
+
     def check_complete(self) -> None:
         """FolderError naming every state that is stored and that no operator declares any more."""
         lost = [

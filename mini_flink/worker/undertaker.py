@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -82,9 +81,15 @@ class Undertaker:
             return ""
         return ids.request_id(self._folder_id, record.gateway, record.incarnation, record.request)
 
-    def say_repeats(self) -> None:
+    def say_repeats(self, now_ms: int) -> None:
         """Print the counts of repeated failures that are due."""
-        text = self._log.due(int(time.time() * 1000))
+        text = self._log.due(now_ms)
+        if text:
+            self._say(text)
+
+    def close(self) -> None:
+        """Print the counts that are still open."""
+        text = self._log.close()
         if text:
             self._say(text)
 

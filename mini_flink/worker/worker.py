@@ -93,6 +93,7 @@ class Worker:
         )
         self.host = Host(self.engine, devices.log, devices.table, devices.transport, devices.background)
         self.tasks: dict[int, Task] = {}
+        self.unnamed_stateful_operators: list[str] = []
 
     def recover(self) -> None:
         """Redo what the log has and the table has not."""
@@ -111,6 +112,11 @@ class Worker:
         for task in self.tasks.values():
             task.open()
         registry.check_complete()
+        self.unnamed_stateful_operators = [
+            plan.operators[number].uid
+            for number in registry.stateful_operators
+            if not plan.operators[number].has_uid
+        ]
         engine.check_deliverable(plan.stages, place.uids)
         engine.tasks = self.tasks
         for source in plan.collection_sources:
@@ -149,5 +155,6 @@ class Worker:
         """Close the user's functions, and leave everything in the table."""
         for task in self.tasks.values():
             task.close()
+        self.undertaker.close()
         self.turn(time.monotonic())
         self.host.close()

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from mini_flink import __version__
-from mini_flink.cli import COMMANDS
 from mini_flink.cli.output import print_report, print_table
+from mini_flink.cli.overview import COMMANDS
 from mini_flink.config import OPTIONS
 
 ROOT = Path(__file__).parents[2]

@@ -55,14 +55,14 @@ def test_risk_engine_equals_its_model(tmp_path: Path, workers: int) -> None:
 
 
 def test_risk_engine_equals_its_model_while_workers_are_killed(tmp_path: Path) -> None:
-    chains = payment_chains(seed=9, chains=24, length=120)
+    chains = payment_chains(seed=9, chains=32, length=200)
     with served("mini_flink.examples.risk_engine", tmp_path, "--workers", "2") as server:
         replies = asyncio.run(_post_while_killing(server, chains))
     _check(chains, replies)
 
 
 async def _post_while_killing(server: Served, chains: list[list[dict[str, Any]]]) -> list[list[Any]]:
-    killing = asyncio.create_task(server.kill_workers(every_seconds=0.4))
+    killing = asyncio.create_task(server.kill_workers(every_seconds=1.0))
     try:
         return await server.post_chains("/event", chains)
     finally:

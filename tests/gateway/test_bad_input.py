@@ -300,6 +300,19 @@ def test_an_unfinished_head_does_not_cost_the_answer_before_it(serve: Serve) -> 
         assert client.is_at_end()
 
 
+def test_a_body_that_we_do_not_read_has_no_deadline(serve: Serve) -> None:
+    served = serve(limits=Limits(header_timeout_ms=80, body_timeout_ms=80))
+    served.ingress.holding = True
+    with served.connect() as client:
+        client.post("/event", b"{}")
+        client.send(head("POST", "/event", "Content-Length: 2"), b"{")
+        eventually(lambda: len(served.ingress.held) == 1)
+        client.send(b"}")
+        served.ingress.holding = False
+        threading.Timer(0.5, served.ingress.release).start()
+        assert [client.read().status, client.read().status] == [200, 200]
+
+
 # --- the protocol -----------------------------------------------------------------------------------------
 
 

@@ -16,7 +16,6 @@ import threading
 from pathlib import Path
 from random import Random
 
-from mini_flink.state.base import Table
 from mini_flink.state.lmdb import LmdbTable
 from mini_flink.state.log import FileLog
 from tests.powercut import recorder
@@ -35,9 +34,11 @@ def state_after(number: int) -> State:
     return folded(changes(each) for each in range(1, number + 1))
 
 
-def open_devices(folder: Path, *, durable: bool = True) -> tuple[FileLog, LmdbTable]:
-    table = LmdbTable(folder / "table", map_size_bytes=1 << 26)
-    return FileLog(folder / "log", segment_bytes=16384, durable=durable), table
+def open_devices(
+    folder: Path, *, durable: bool = True, table: type[LmdbTable] = LmdbTable
+) -> tuple[FileLog, LmdbTable]:
+    opened = table(folder / "table", map_size_bytes=1 << 26)
+    return FileLog(folder / "log", segment_bytes=16384, durable=durable), opened
 
 
 class MarkedStore(Store):
@@ -46,8 +47,8 @@ class MarkedStore(Store):
     def __init__(self, folder: Path, mistake: str | None = None) -> None:
         self.folder = folder
         self.mistake = mistake
-        log, table = open_devices(folder, durable=mistake != "no sync")
-        super().__init__(log, _Unsynced(table) if mistake == "table not synced in recovery" else table)
+        table = _NeverSynced if mistake == "table not synced in recovery" else LmdbTable
+        super().__init__(*open_devices(folder, durable=mistake != "no sync", table=table))
 
     def promise(self, number: int) -> None:
         recorder.mark(self.folder, b"%d" % number)
@@ -66,15 +67,7 @@ class MarkedStore(Store):
         return number
 
 
-class _Unsynced:
-    """A table whose ``sync`` does nothing."""
-
-    def __init__(self, table: Table) -> None:
-        self._table = table
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._table, name)
-
+class _NeverSynced(LmdbTable):
     def sync(self) -> None:
         """The planted mistake."""
 

@@ -15,7 +15,6 @@ folder before the first of them; what it holds counts as synced.
 
 from __future__ import annotations
 
-import os
 import shutil
 import struct
 from collections.abc import Iterator, Sequence
@@ -114,7 +113,7 @@ def random_image(
 
 def killed_image(runs: Sequence[Run], source: Path | None, out: Path) -> None:
     """Makes ``out`` what the last run's process leaves when it is killed: all that it wrote."""
-    _write_out(_disk_after(runs, source).root.entries, out)
+    _write_out(_disk_after(runs, source).root.whole(), out)
 
 
 def _disk_after(runs: Sequence[Run], source: Path | None) -> Disk:
@@ -242,20 +241,19 @@ class Folder:
                 _rename(self.durable, renaming)
         self.changes = [renaming for renaming in self.changes if renaming.sequence >= before]
 
-    def cut(self, rng: Random, chance: float) -> dict[str, Node | bytes]:
+    def whole(self) -> Tree:
+        return {name: node.whole() for name, node in self.entries.items()}
+
+    def cut(self, rng: Random, chance: float) -> Tree:
         names = dict(self.durable)
         for renaming in self.changes:
             if rng.random() < chance:
                 _rename(names, renaming)
-        left: dict[str, Node | bytes] = {}
-        for name, node in names.items():
-            left[name] = (
-                Folder(entries=node.cut(rng, chance)) if isinstance(node, Folder) else node.cut(rng, chance)
-            )
-        return left
+        return {name: node.cut(rng, chance) for name, node in names.items()}
 
 
 Node = File | Folder
+Tree = dict[str, "bytes | Tree"]
 
 
 def _rename(names: dict[str, Node], renaming: _Renaming) -> None:
@@ -366,13 +364,12 @@ def _read_in(source: Path) -> Folder:
     return Folder(dict(entries), entries)
 
 
-def _write_out(entries: dict[str, Node | bytes] | dict[str, Node], out: Path) -> None:
+def _write_out(tree: Tree, out: Path) -> None:
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    for name, node in entries.items():
-        if isinstance(node, Folder):
-            _write_out(node.entries, out / name)
-        else:
-            content = node if isinstance(node, bytes) else node.whole()
+    for name, content in tree.items():
+        if isinstance(content, bytes):
             (out / name).write_bytes(content)
-            os.chmod(out / name, 0o600)
+            (out / name).chmod(0o600)
+        else:
+            _write_out(content, out / name)

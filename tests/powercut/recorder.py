@@ -1,7 +1,6 @@
 """Builds the recording library and says how to start a process under it.
 
-    library = recorder.build()
-    subprocess.run([...], env=os.environ | recorder.environment(folder, trace, library=library))
+    subprocess.run([...], env=os.environ | recorder.environment(folder, trace))
 
 The process's writes, syncs and renames below ``folder`` are appended to ``trace``; what it writes to
 ``folder/.mark`` stands between them as marks, and with ``sends`` what goes out on its sockets. images.py
@@ -30,8 +29,8 @@ def available() -> bool:
 def build() -> Path:
     """The library, built once per test run."""
     target = Path(tempfile.mkdtemp(prefix="powercut-")) / "recorder.so"
-    command = ["cc", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o", target, SOURCE, "-ldl"]
-    subprocess.run(command, check=True)
+    flags = ["-O1", "-Wall", "-Wextra", "-shared", "-fPIC"]
+    subprocess.run(["cc", *flags, "-o", str(target), str(SOURCE), "-ldl"], check=True)
     return target
 
 

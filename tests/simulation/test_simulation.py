@@ -1,6 +1,6 @@
 """The promises, under every order of events that a few thousand seeds find. Rerun one by its number:
 
-    SEED=1234 pytest tests/simulation -k one_seed
+SEED=1234 pytest tests/simulation -k one_seed
 """
 
 from __future__ import annotations

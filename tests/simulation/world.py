@@ -143,7 +143,7 @@ class SimTransport:
 class Progress:
     """Nobody looks."""
 
-    def begin(self, source: int, session: int, number: int) -> None:
+    def begin(self, source: int, session: int, number: int, operator: int) -> None:
         pass
 
     def idle(self) -> None:
@@ -258,7 +258,9 @@ class Worker:
             [worker.name for worker in world.workers],
             [gateway.name for gateway in world.gateways],
             table,
-            limits=Limits(batch_records=world.rng.choice((2, 8)), flush_interval_s=0.3, channel_window_bytes=400),
+            limits=Limits(
+                batch_records=world.rng.choice((2, 8)), flush_interval_s=0.3, channel_window_bytes=400
+            ),
             progress=Progress(),
             undertaker=Undertaker(world),
             clock=lambda: world.now,
@@ -285,7 +287,9 @@ class Worker:
 
     def meet(self, peer: Worker | Gateway) -> None:
         if self.host is not None:
-            self.guarded(lambda host: host.carry_out(host.engine.meet(peer.name, peer.incarnation, peer.endpoint)))
+            self.guarded(
+                lambda host: host.carry_out(host.engine.meet(peer.name, peer.incarnation, peer.endpoint))
+            )
 
     def guarded(self, action: Callable[[Host], None]) -> None:
         if self.host is None:
@@ -509,9 +513,9 @@ class World:
         self.problems.append("it never comes to rest")
 
     def _quiet(self) -> bool:
-        return all(
-            len(gateway.map) == 0 for gateway in self.gateways if gateway.map is not None
-        ) and not any(worker.host.engine.has_work for worker in self.workers if worker.host)
+        return all(len(gateway.map) == 0 for gateway in self.gateways if gateway.map is not None) and not any(
+            worker.host.engine.has_work for worker in self.workers if worker.host
+        )
 
     # --- comparing --------------------------------------------------------------------------------------
 

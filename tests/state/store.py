@@ -43,9 +43,9 @@ class Store:
         self.flushed()
 
     def freeze(self) -> Callable[[], None]:
-        """Sets the layer aside; what is returned writes it to the table, in any thread."""
+        """Sets the layer aside, with one that found no space; what is returned writes it, in any thread."""
         number = self.frozen_upto = self.log.next_number - 1
-        self.frozen, self.layer = self.layer, {}
+        self.frozen, self.layer = self.frozen | self.layer, {}
         items = [(key.encode(), _encoded(value)) for key, value in self.frozen.items()]
         return lambda: self.table.write(items, number)
 

@@ -251,9 +251,12 @@ def test_after_another_error_the_log_refuses_everything(tmp_path: Path) -> None:
             log.append(2, b"y" * 1000)  # a short write, then the error
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    for call in (lambda: log.append(2, b"y"), log.sync, log.prepare):
-        with pytest.raises(StorageError):
-            call()
+    with pytest.raises(StorageError):
+        log.append(2, b"y")
+    with pytest.raises(StorageError):
+        log.sync()
+    with pytest.raises(StorageError):
+        log.prepare()
     log.close()
     assert recovered(tmp_path) == [1]
 
