@@ -1,7 +1,7 @@
 """The command line: parsing, help, and how errors end a command. The only room that knows click.
 
-Owns exit codes and colour; a command is one file here and one line in ``overview``. Never decides anything a
-command does: it hands resolved settings to a runner.
+Owns exit codes and colour; a command is one file here and one line in ``overview``. Never decides what a
+command does: that is a runner's, which gets resolved settings.
 
 Called by ``__main__``. ``--help`` and ``--version`` are answered before anything else is imported.
 """

@@ -25,7 +25,7 @@ def print_report(report: Mapping[str, Any]) -> None:
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], *, indent: str = "") -> None:
-    """Columns in the order in which the rows name them; numbers to the right. What is nested is left to JSON."""
+    """Columns as the rows name them, numbers to the right; what is nested is left to JSON."""
     names = dict.fromkeys(name for row in rows for name in row)
     columns = [name for name in names if not any(isinstance(row.get(name), dict) for row in rows)]
     cells = [[_cell(row.get(name)) for name in columns] for row in rows]

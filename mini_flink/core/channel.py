@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator
 FRAME_BYTES = 1024 * 1024
 RESEND_AFTER_S = 0.2
 RESEND_MAX_S = 5.0
+WINDOW_FRAMES = 128
+"""Frames under way at most: fewer than the transport's pipes hold, so that none is refused there."""
 
 
 class Outbound:
@@ -87,6 +89,8 @@ class Outbound:
         At most ``FRAME_BYTES``, or one record.
         """
         if self.sent + 1 >= self.next or self._in_flight_bytes >= self._window_bytes:
+            return None
+        if len(self._in_flight) >= WINDOW_FRAMES:
             return None
         if self.sent == self.acked:
             self._oldest_sent_s = now

@@ -334,7 +334,7 @@ class HttpProtocol(HttpToolsProtocol):
         """Take no further request, and close when there is nothing left to answer."""
         if self.phase == HEAD:  # becomes the last request
             return
-        if self._is_busy() or self.refusal is not None:
+        if self._is_busy():
             self._end_after_answers()
         else:
             self.transport.close()

@@ -70,6 +70,7 @@ class TwinWorker:
             job.say,
         )
         self.worker.recover()
+        self.worker.secure()
         self.worker.open()
         self.worker.greet(job.peers(self.name))
 

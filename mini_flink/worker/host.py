@@ -20,17 +20,17 @@ from mini_flink.transport.base import Transport
 from mini_flink.worker.background import Background
 
 RETRY_S = 1.0
-_FLUSH, _PREPARE = "flush", "prepare"
+_FLUSH, _PREPARE, _APPEND = "flush", "prepare", "append"
 
 
 class Host:
-    """One worker: an engine and its devices. ``recover`` comes first, then ``turn`` for ever."""
+    """One worker: an engine and its devices. ``recover`` and ``secure`` come first, then ``turn`` for ever."""
 
     def __init__(
         self, engine: Engine, log: CommitLog, table: Table, transport: Transport, background: Background
     ) -> None:
         self.engine = engine
-        self.redone = 0
+        self._tail: list[tuple[int, bytes]] = []
         self._log = log
         self._table = table
         self._transport = transport
@@ -38,22 +38,28 @@ class Host:
         self._held: deque[Effect] = deque()
         self._flush: Flush | None = None
         self._running: set[str] = set()
+        self._full: set[str] = set()
         self._retry_s: dict[str, float] = {}
 
     def recover(self) -> None:
-        """Redo the log's tail and make it durable again: what was read may have been in the page cache only.
-
-        Until that is done nothing may be sent, acknowledged or recycled.
-        """
+        """Redo the log's tail; ``secure`` comes next."""
         commit_number = self._table.commit_number
-        tail = list(self._log.recover(commit_number))
-        self.engine.recover(commit_number, tail)
-        self.redone = len(tail)
+        self._tail = list(self._log.recover(commit_number))
+        self.engine.recover(commit_number, self._tail)
         crash_point("during_redo")
+
+    def secure(self) -> int:
+        """Make the redone tail durable again: what was read may have been in the page cache only.
+
+        Until that is done nothing may be sent, acknowledged or recycled. How many commits were redone.
+        StorageFullError leaves everything as it was: to be called again.
+        """
         self._table.sync()
         crash_point("during_recovery")
-        self._log.rewrite(tail)
+        self._log.rewrite(self._tail)
         crash_point("after_recovery")
+        redone, self._tail = len(self._tail), []
+        return redone
 
     # --- one turn ---------------------------------------------------------------------------------------
 
@@ -79,8 +85,8 @@ class Host:
                 self._do(pending[0])
             except StorageFullError:
                 # Nothing of the batch has left: it waits here until there is room for its commit.
-                self.engine.set_storage_full(True)
                 self._held = pending
+                self._note_full(_APPEND, full=True)
                 return
             pending.popleft()
 
@@ -120,30 +126,34 @@ class Host:
         self._running.discard(name)
         if isinstance(error, StorageFullError):
             self._retry_s[name] = now + RETRY_S
-            if name == _PREPARE:
-                self.engine.set_storage_full(True)
-        elif error is not None:
+            self._note_full(name, full=True)
+            return
+        if error is not None:
             raise error
-        else:
-            self._retry_s.pop(name, None)
-            if name == _FLUSH:
-                self._flush = None
-                self._table.renew()
-                self.carry_out(self.engine.flushed())
-            elif not self._held:
-                self.engine.set_storage_full(False)
+        self._retry_s.pop(name, None)
+        self._note_full(name, full=False)
+        if name == _FLUSH:
+            self._flush = None
+            self._table.renew()
+            self.carry_out(self.engine.flushed())
+
+    def _note_full(self, name: str, *, full: bool) -> None:
+        """Some step found no space, or finds it again; while any does not, no batch is taken."""
+        (self._full.add if full else self._full.discard)(name)
+        self.engine.set_storage_full(bool(self._full))
 
     def _retry(self, now: float) -> None:
         if self._flush is not None:
             self._submit(_FLUSH, now)
-        if self.engine.storage_full:
+        if _PREPARE in self._full:
             self._submit(_PREPARE, now)
-        if self._held and now >= self._retry_s.get(_PREPARE, 0.0):
+        if self._held and now >= self._retry_s.get(_APPEND, 0.0):
             held, self._held = self._held, deque()
-            self.engine.set_storage_full(False)
+            self._retry_s.pop(_APPEND, None)
+            self._note_full(_APPEND, full=False)
             self.carry_out(held)
             if self._held:
-                self._retry_s[_PREPARE] = now + RETRY_S
+                self._retry_s[_APPEND] = now + RETRY_S
 
     def due_s(self, now: float) -> float | None:
         """When ``turn`` is to be called next if nothing arrives; None: no need."""

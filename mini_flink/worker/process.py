@@ -11,7 +11,7 @@ import os
 import signal
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import setproctitle
 
@@ -19,7 +19,7 @@ from mini_flink import console, faults, wire
 from mini_flink import plan as plans
 from mini_flink.config import Settings
 from mini_flink.core.engine import Identity
-from mini_flink.errors import MiniFlinkError
+from mini_flink.errors import MiniFlinkError, StorageFullError
 from mini_flink.failures import render_error
 from mini_flink.ids import SUPERVISOR
 from mini_flink.jobs import JobTarget, load_graph
@@ -36,6 +36,7 @@ POISON_DEATHS = 3
 PUBLISH_INTERVAL_S = 0.25
 RECEIVE_LIMIT = 64
 LAST_WORD_MS = 1000
+SPACE_RETRY_MS = 1000
 
 
 class WorkerProcess:
@@ -52,14 +53,18 @@ class WorkerProcess:
         self._transport.connect(SUPERVISOR, spec.supervisor_endpoint)
 
     def run(self) -> int:
-        """Serve; the exit code."""
+        """Serve; the exit code. What keeps it from starting ends the server, what happens later only this."""
         try:
             self._open()
-            self._loop()
-            self._close()
         except MiniFlinkError as error:
             self._tell(wire.FAILED, {"text": render_error(error), "exit_code": error.exit_code})
             self._transport.close(linger_ms=LAST_WORD_MS)
+            return error.exit_code
+        try:
+            self._loop()
+            self._close()
+        except MiniFlinkError as error:
+            console.event("error", render_error(error))
             return error.exit_code
         self._transport.close()
         return 0
@@ -84,10 +89,21 @@ class WorkerProcess:
             lambda text: console.event("error", text),
         )
         self._worker.recover()
+        redone = self._secure()
         self._worker.open()
         self._worker.greet(spec.peers)
-        ready = {"redone": self._worker.host.redone, "pid": os.getpid(), "warnings": self._warnings()}
+        ready = {"redone": redone, "pid": os.getpid(), "warnings": self._warnings()}
         self._tell(wire.READY, ready)
+
+    def _secure(self) -> int:
+        """Make what was recovered durable, waiting for space if there is none: it is safe meanwhile."""
+        while True:
+            try:
+                return self._worker.secure()
+            except StorageFullError as error:
+                console.event("error", render_error(error))
+            if self._spec.alive_fd in self._transport.wait(SPACE_RETRY_MS, [self._spec.alive_fd]):
+                self._orphaned()
 
     def _warnings(self) -> list[str]:
         return [
@@ -143,9 +159,13 @@ class WorkerProcess:
             if self._stopping or engine.has_work or transport.pending():
                 continue
             if spec.alive_fd in transport.wait(self._timeout_ms(now), sleep_on):
-                # The supervisor is gone: a new one starts a new worker, which redoes what this one logged.
-                console.finish()
-                os._exit(0)
+                self._orphaned()
+
+    @staticmethod
+    def _orphaned() -> NoReturn:
+        """The supervisor is gone: a new one starts a new worker, which redoes what this one logged."""
+        console.finish()
+        os._exit(0)
 
     def _timeout_ms(self, now: float) -> int | None:
         due = self._worker.host.due_s(now)

@@ -60,7 +60,7 @@ def limits_of(settings: Settings) -> Limits:
 
 
 class Worker:
-    """``recover``, ``open``, ``greet``; then ``take`` and ``turn`` for ever; ``close`` at the clean end."""
+    """``recover``, ``secure``, ``open``, ``greet``; then ``take`` and ``turn`` for ever; ``close`` at the clean end."""
 
     def __init__(
         self,
@@ -98,6 +98,10 @@ class Worker:
     def recover(self) -> None:
         """Redo what the log has and the table has not."""
         self.host.recover()
+
+    def secure(self) -> int:
+        """Make it durable again; how many commits were redone. May be called again after StorageFullError."""
+        return self.host.secure()
 
     def open(self) -> None:
         """Open the user's functions; refuse a job that would leave stored state or records behind."""

@@ -220,12 +220,12 @@ def test_status_as_table_and_as_json(tmp_path):
 
 
 def test_dead_letters(tmp_path):
-    letters = [{"error_id": "7F3K2", "operator": "total", "key": "k1", "error": {"type": "KeyError"}}]
+    letters = [{"error_id": "7F3K2", "operator": "total", "key": "k1", "error": "KeyError"}]
     setup = RUNNERS + f"runner('dead_letters', read=lambda data_dir: {letters!r})"
     words = ["dead-letters", "list", "--data-dir", "d"]
     assert main_with(setup, *words, cwd=tmp_path).stdout.splitlines() == [
         "error id  operator  key  error",
-        '7F3K2     total     k1   {"type": "KeyError"}',
+        '7F3K2     total     k1   KeyError',
     ]
     assert json.loads(main_with(setup, *words, "--json", cwd=tmp_path).stdout) == {"dead_letters": letters}
     none = RUNNERS + "runner('dead_letters', read=lambda data_dir: [])"

@@ -275,6 +275,7 @@ def test_who_does_not_read_its_answers_is_not_read_either(serve: Serve) -> None:
     served = serve(limits=Limits(body_timeout_ms=400))
     served.ingress.answers[1] = Answer(200, ((b"content-type", b"text/plain"),), b"x" * 1_000_000)
     with served.connect() as client:
+        eventually(lambda: served.connections() == 1)
         client.socket.setblocking(False)
         request = head("POST", "/event", "Content-Length: 2") + b"{}"
         unsent = b""

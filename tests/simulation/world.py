@@ -272,6 +272,7 @@ class Worker:
         self.host = Host(engine, log, table, self.transport, self.background)
         try:
             self.host.recover()
+            self.host.secure()
             for peer in (*world.workers, *world.gateways):
                 if peer is not self and peer.incarnation:
                     self.host.carry_out(engine.meet(peer.name, peer.incarnation, peer.endpoint))

@@ -1,0 +1,130 @@
+"""The rooms of ARCHITECTURE.md and their directions of import, kept by test."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+import subprocess
+import sys
+import tomllib
+
+import pytest
+from tests.architecture.imports import IMPORTS, MODULES, ROOT, closure, cycles, outside, room
+
+OWNERS = {
+    "click": ("cli.*",),
+    "httptools": ("gateway.*",),
+    "lmdb": ("state.lmdb",),
+    "msgpack": ("state.layout", "values*", "wire"),
+    "msgspec": ("json_codec", "value_classes"),
+    "setproctitle": ("gateway.process", "runners.server", "worker.process"),
+    "starlette": ("gateway.*",),
+    "uvicorn": ("gateway.*",),
+    "uvloop": ("gateway.process",),
+    "zmq": ("transport.zmq",),
+}
+"""The modules that may import a dependency."""
+
+HTTP = {"starlette", "uvicorn", "httptools", "h11", "uvloop"}
+LINUX_ONLY = {"fcntl", "resource", "termios", "pwd", "grp", "uvloop", "lmdb", "zmq", "setproctitle"}
+INPUT_AND_OUTPUT = {
+    "asyncio", "io", "mmap", "multiprocessing", "os", "pathlib", "select", "selectors", "shutil", "signal",
+    "socket", "subprocess", "sys", "tempfile", "threading", "time", "zmq", "lmdb",
+}  # fmt: skip
+
+PUBLIC = ("mini_flink", "mini_flink.common", "mini_flink.datastream")
+
+FLOORS = (
+    {"errors"},
+    {"suggest", "ids", "records", "procfs", "source"},
+    {"config", "locks", "progress", "faults", "console", "failures", "value_classes"},
+    {"config_layers", "json_codec", "value_types", "graph", "wire", "folder"},
+    {"values", "execution", "plan", "spec", "transport", "state"},
+    {"keys", "common", "core", "jobs"},
+    {"datastream"},
+    {"examples", "operators"},
+    {"worker", "gateway", "supervisor"},
+    {"runners"},
+    {"testing", "cli"},
+    {"__main__"},
+)
+"""From the ground up: a room imports only from lower floors."""
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
+    assert [" -> ".join(way) for way in cycles()] == []
+
+
+def test_every_room_stands_on_lower_floors_only() -> None:
+    floor_of = {name: floor for floor, names in enumerate(FLOORS) for name in names}
+    rooms = {room(module) for module in MODULES} - {"mini_flink"}
+    assert rooms == set(floor_of), "every room has its floor here, and there is no other"
+    wrong = {
+        f"{room(module)} -> {room(other)}"
+        for module, names in IMPORTS.items()
+        for other in names & MODULES.keys()
+        if room(other) not in ("mini_flink", room(module)) and floor_of[room(other)] >= floor_of[room(module)]
+    }
+    assert wrong == set()
+
+
+def test_architecture_md_names_every_room() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    named = set(re.findall(r"\w+", text))
+    assert {room(module) for module in MODULES} - {"__main__"} <= named
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_dependency_is_imported_by_its_owner_only(module: str) -> None:
+    inner = module.removeprefix("mini_flink.")
+    for dependency in outside(module):
+        assert any(fnmatch.fnmatch(inner, owner) for owner in OWNERS[dependency]), (
+            f"{module} imports {dependency}"
+        )
+
+
+def test_every_dependency_is_declared_and_used() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {re.split(r"[>=<;\[ ]", one)[0] for one in project["dependencies"]}
+    assert {"zmq" if name == "pyzmq" else name for name in declared} == set(OWNERS)
+    assert set(OWNERS) == set().union(*(outside(module) for module in MODULES))
+
+
+def test_the_machines_do_no_input_or_output() -> None:
+    for module in MODULES:
+        if room(module) == "core":
+            used = {name.split(".")[0] for name in IMPORTS[module]} & INPUT_AND_OUTPUT
+            assert used == set(), f"{module} imports {used}"
+
+
+def test_a_worker_reaches_no_http_code() -> None:
+    reached = closure("mini_flink.worker.__main__")
+    assert {room(module) for module in reached} & {"gateway", "supervisor", "cli", "runners"} == set()
+    assert set().union(*map(outside, reached)) & (HTTP | {"click"}) == set()
+
+
+def test_a_gateway_reaches_no_table_and_no_operator() -> None:
+    reached = closure("mini_flink.gateway.__main__")
+    assert {room(module) for module in reached} & {"worker", "operators", "supervisor", "cli"} == set()
+    assert "mini_flink.state.lmdb" not in reached
+
+
+def test_the_public_api_reaches_nothing_of_one_system_and_no_http() -> None:
+    reached = closure(*PUBLIC)
+    tops = {name.split(".")[0] for module in reached for name in IMPORTS[module]}
+    assert tops & (HTTP | LINUX_ONLY | {"asyncio", "click"}) == set()
+
+
+def loaded_by(statement: str) -> set[str]:
+    code = f"import sys\n{statement}\nprint(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(run.stdout.split())
+
+
+def test_a_worker_process_loads_no_http_code() -> None:
+    loaded = loaded_by("import mini_flink.worker.process")
+    assert {name.split(".")[0] for name in loaded} & (HTTP | {"click", "asyncio"}) == set()
+
+
+def test_importing_the_package_loads_nothing_else_of_it() -> None:
+    assert {name for name in loaded_by("import mini_flink") if name.startswith("mini_flink")} == {"mini_flink"}

@@ -1,0 +1,32 @@
+"""Servers that are gone, whatever happens, when their test is over."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.server import Server
+
+Serve = Callable[..., Server]
+
+collect_ignore_glob = [] if sys.platform == "linux" else ["test_*.py"]
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """Makes servers: ``serve(job, *options, args=, environment=)``; not yet started."""
+    servers: list[Server] = []
+
+    def make(job: str | Path, *options: str, **more: Any) -> Server:
+        folder = tmp_path / str(len(servers))
+        folder.mkdir()
+        servers.append(Server(folder, job, *options, **more))
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        server.clean_up()
