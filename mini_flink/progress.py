@@ -45,6 +45,7 @@ GATEWAY_COUNTERS = (
     "late_replies",
     "extra_replies",
     "fenced",
+    "resends",
 )
 COUNTERS = tuple(dict.fromkeys(WORKER_COUNTERS + GATEWAY_COUNTERS))
 """Only ever raised; they go on when the process is started again."""

@@ -80,14 +80,14 @@ class JobHarness:
                 raise JobError("the function builds no graph", help=jobs.EXECUTE_HINT)
             return graphs[0]
         # The job becomes __main__, as when it is served; what was there comes back at the end.
-        main, argv, path = sys.modules["__main__"], sys.argv, list(sys.path)
+        main, argv, path = sys.modules["__main__"], list(sys.argv), list(sys.path)
         self._stack.callback(self._restore, main, argv, path)
         return jobs.load_graph(jobs.JobTarget.parse(os.fspath(job), args), quiet=False)
 
     @staticmethod
     def _restore(main: Any, argv: list[str], path: list[str]) -> None:
         sys.modules["__main__"] = main
-        sys.argv = argv
+        sys.argv[:] = argv
         sys.path[:] = path
 
     async def _open_door(self) -> LocalDoor:

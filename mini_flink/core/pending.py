@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from mini_flink import wire
@@ -307,6 +307,10 @@ class PendingMap(Generic[Token]):
         if not (waiting.replied or waiting.timed_out):
             self.counters.answered += 1
             outcomes.append((waiting.token, Ended()))
+
+    def statistics(self) -> dict[str, int]:
+        """What happened since this incarnation began."""
+        return {**asdict(self.counters), "resends": sum(link.outbound.resent for link in self._links)}
 
     # --- time and messages out --------------------------------------------------------------------------
 

@@ -14,7 +14,6 @@ import os
 import signal
 import socket
 import time
-from dataclasses import asdict
 from typing import Any
 
 import setproctitle
@@ -141,7 +140,7 @@ class GatewayProcess:
     def _publish(self) -> None:
         if repeats := self._failures.due(time.time_ns() // 1_000_000):
             console.event("error", repeats)
-        self._page.publish(asdict(self._pending.counters))
+        self._page.publish(self._pending.statistics())
         self._page.set("pending", len(self._pending))
 
 

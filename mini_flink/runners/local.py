@@ -121,10 +121,6 @@ class _Pump:
 
 def _serve(job: TwinJob, settings: Settings) -> None:
     sock = _bound_socket(settings)
-    host, port = sock.getsockname()[:2]
-    say(f"{job.plan.job_name}: http://{host}:{port} in this one process.")
-    say("Nothing is durable: the state ends with the process.")
-    say("For durable state and several processes: python -m mini_flink serve FILE. Ctrl-C stops.")
     try:
         with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
             runner.run(_serve_forever(job, settings, sock))
@@ -147,12 +143,21 @@ def _bound_socket(settings: Settings) -> socket.socket:
     return sock
 
 
+def _say_ready(job: TwinJob, sock: socket.socket) -> None:
+    """Only when it is true: whoever reads it may send a request at once."""
+    host, port = sock.getsockname()[:2]
+    say(f"{job.plan.job_name}: http://{host}:{port} in this one process.")
+    say("Nothing is durable: the state ends with the process.")
+    say("For durable state and several processes: python -m mini_flink serve FILE. Ctrl-C stops.")
+
+
 async def _serve_forever(job: TwinJob, settings: Settings, sock: socket.socket) -> None:
     door = LocalDoor(job, settings)
     door.open(job)
     pump = _Pump(job)
     server = HttpServer(settings, door.app, sock)
     await server.start()
+    _say_ready(job, sock)
     try:
         await asyncio.Event().wait()
     finally:

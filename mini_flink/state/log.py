@@ -230,7 +230,7 @@ class FileLog:
     def wants_preparation(self) -> bool:
         active = self._active
         runs_short = active is not None and self._next is None and 2 * active.end > active.header.size_bytes
-        return runs_short or bool(self._excess())
+        return runs_short or (bool(self._retired) and bool(self._excess()))
 
     def _excess(self) -> list[_Segment]:
         """Retired segments that are not worth keeping: all but one that can be used again."""

@@ -24,7 +24,7 @@ _FLUSH, _PREPARE, _APPEND = "flush", "prepare", "append"
 
 
 class Host:
-    """One worker: an engine and its devices. ``recover`` and ``secure`` come first, then ``turn`` for ever."""
+    """An engine and its devices. ``recover`` and ``secure`` come first, then ``turn`` for ever."""
 
     def __init__(
         self, engine: Engine, log: CommitLog, table: Table, transport: Transport, background: Background

@@ -60,7 +60,7 @@ def limits_of(settings: Settings) -> Limits:
 
 
 class Worker:
-    """``recover``, ``secure``, ``open``, ``greet``; then ``take`` and ``turn`` for ever; ``close`` at the clean end."""
+    """``recover``, ``secure``, ``open``, ``greet``; then ``take`` and ``turn``; ``close`` at the clean end."""
 
     def __init__(
         self,

@@ -127,4 +127,6 @@ def test_a_worker_process_loads_no_http_code() -> None:
 
 
 def test_importing_the_package_loads_nothing_else_of_it() -> None:
-    assert {name for name in loaded_by("import mini_flink") if name.startswith("mini_flink")} == {"mini_flink"}
+    assert {name for name in loaded_by("import mini_flink") if name.startswith("mini_flink")} == {
+        "mini_flink"
+    }

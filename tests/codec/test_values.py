@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import concurrent.futures
 import contextlib
 import dataclasses
 import enum
@@ -520,3 +521,19 @@ def test_claimed_sizes_cost_no_memory() -> None:
         assert tracemalloc.get_traced_memory()[1] < 600_000_000
     finally:
         tracemalloc.stop()
+
+
+def test_threads_do_not_disturb_each_other() -> None:
+    value = {"a": [(number, {number}, samples.Plain(number)) for number in range(50)]}
+    data = values.encode(value)
+
+    def work(_: int) -> bool:
+        return all(values.encode(values.decode(data)) == data for _ in range(30))
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            assert all(pool.map(work, range(8)))
+    finally:
+        sys.setswitchinterval(interval)

@@ -16,7 +16,16 @@ from typing import Any
 MODULES = frozenset(
     {"fcntl", "grp", "lmdb", "posix", "pwd", "resource", "setproctitle", "termios", "tty", "uvloop", "zmq"}
 )
-OS_NAMES = ("pidfd_open", "sched_getaffinity", "fdatasync", "pwrite", "pread", "fork", "O_DIRECTORY", "statvfs")
+OS_NAMES = (
+    "pidfd_open",
+    "sched_getaffinity",
+    "fdatasync",
+    "pwrite",
+    "pread",
+    "fork",
+    "O_DIRECTORY",
+    "statvfs",
+)
 
 CHOOSE_THEMSELVES = (
     "asyncio",

@@ -89,7 +89,9 @@ def test_a_job_serves_in_one_process(platform: str) -> None:
 
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_serve_says_that_it_needs_linux(platform: str) -> None:
-    done = elsewhere(platform, "import sys; from mini_flink.cli import main; sys.exit(main(['serve', 'job.py']))")
+    done = elsewhere(
+        platform, "import sys; from mini_flink.cli import main; sys.exit(main(['serve', 'job.py']))"
+    )
     assert done.returncode == 78
     assert done.stderr.splitlines() == [
         f"error: serve needs Linux, this is {platform}",

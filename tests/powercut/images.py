@@ -345,7 +345,7 @@ class Disk:
             folder.change(_Renaming(self._sequence, name, None))
 
     def _locate(self, path: str) -> tuple[Folder, str]:
-        *parents, name = path.split("/")
+        *parents, name = [part for part in path.split("/") if part not in ("", ".")] or [""]
         folder = self.root
         for parent in parents:
             below = folder.entries[parent]

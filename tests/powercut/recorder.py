@@ -26,9 +26,14 @@ def available() -> bool:
 
 
 @cache
+def _build_folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="powercut-")  # removed when the test run ends
+
+
+@cache
 def build() -> Path:
     """The library, built once per test run."""
-    target = Path(tempfile.mkdtemp(prefix="powercut-")) / "recorder.so"
+    target = Path(_build_folder().name) / "recorder.so"
     flags = ["-O1", "-Wall", "-Wextra", "-shared", "-fPIC"]
     subprocess.run(["cc", *flags, "-o", str(target), str(SOURCE), "-ldl"], check=True)
     return target

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 
 import pytest
+
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.world import Chaos, World
 
@@ -52,7 +53,6 @@ def test_planted_mistake_is_caught(name: str) -> None:
             try:
                 if run(seed):
                     return
-            except (LookupError, ValueError, RuntimeError, AttributeError) as error:
-                assert "bug" in str(error) or not isinstance(error, AttributeError), error
+            except LookupError:  # a worker misses a record that it must have: its own alarm
                 return
     pytest.fail(f"{name}: no seed below {SEEDS_PER_MUTANT} notices")
