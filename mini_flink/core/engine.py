@@ -18,80 +18,21 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import islice
-from typing import Protocol
 
 from mini_flink import wire
 from mini_flink.core import shares
+from mini_flink.core.base import Counters, Identity, Limits, Progress, Task, Undertaker, source_code
 from mini_flink.core.effects import Append, Connect, Effect, Flush, Recycle, Send, Sync
 from mini_flink.core.links import Link
+from mini_flink.core.outputs import Outputs
 from mini_flink.errors import CorruptionError, FolderError, RecordError
 from mini_flink.ids import gateway_name
-from mini_flink.records import Origin
 from mini_flink.state import layout
 from mini_flink.state.overlay import Overlay, Readable
 
 COMMIT_FORMAT = 1
 DEAD_LETTER_FLUSH_S = 0.1
 """Dead letters are read from the table by others, so they go there soon."""
-_OUTPUT_OVERHEAD_BYTES = 64
-"""What an output takes beside its value, so that endless empty ones come to an end too."""
-
-
-class Task(Protocol):
-    """One stage in this worker, as the operators build it."""
-
-    def process(self, subtask: int, key: bytes | None, value: bytes, origin: Origin | None) -> None: ...
-
-
-class Progress(Protocol):
-    """Where the machine leaves word of what it is doing, for whoever looks from outside."""
-
-    def begin(self, source: int, session: int, number: int, operator: int) -> None: ...
-    def idle(self) -> None: ...
-
-
-class Undertaker(Protocol):
-    """Describes a record that failed: logs it, and gives its error id, operator and dead letter."""
-
-    def bury(self, record: wire.Record, error: RecordError, now_ms: int) -> tuple[str, str, bytes]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who a process is, as every message and commit says it."""
-
-    name: str
-    incarnation: int
-    generation: int = 1
-    endpoint: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The machine's limits; see the options of the same names."""
-
-    batch_records: int = 1024
-    batch_bytes: int = 4 << 20
-    batch_s: float = 0.01
-    commit_limit_bytes: int = 16 << 20
-    overlay_bytes: int = 32 << 20
-    flush_interval_s: float = 1.0
-    channel_window_bytes: int = 4 << 20
-
-
-@dataclass(slots=True)
-class Counters:
-    """What happened, for status and metrics; only ever raised."""
-
-    records_in: int = 0
-    records_out: int = 0
-    batches: int = 0
-    commits: int = 0
-    expired: int = 0
-    dead_letters: int = 0
-    dropped_outputs: int = 0
-    fenced: int = 0
-    replies: int = 0
 
 
 @dataclass(slots=True)
@@ -102,13 +43,10 @@ class _Feed:
     elements: Iterator[wire.Record]
 
 
-def source_code(peer: str) -> int:
-    """A peer's name as the number that stands for it on the progress page."""
-    return (1 << 16 if peer.startswith("g") else 1) + (int(peer[1:]) if peer[1:].isdigit() else 1 << 20)
-
-
 class Engine:
-    """One worker. ``tasks`` are set before the first step: their stages send through ``output``."""
+    """One worker. ``tasks`` are set before the first step; they keep state in ``overlay`` and send through
+    ``outputs``.
+    """
 
     def __init__(
         self,
@@ -126,6 +64,7 @@ class Engine:
     ) -> None:
         self.identity = identity
         self.overlay = Overlay(table)
+        self.outputs = Outputs(limits.commit_limit_bytes)
         self.counters = Counters()
         self.epoch = 0
         self.commit_number = 0
@@ -150,10 +89,7 @@ class Engine:
         self._local: deque[tuple[int, wire.Record]] = deque()
         self._feeds: list[_Feed] = []
         self._changed: dict[str, Link] = {}
-        self._emitted: list[tuple[int, int, bytes | None, bytes]] = []
-        self._replied: list[tuple[int, list[tuple[str, str]], str | None, bytes, int]] = []
         self._returns: dict[tuple[int, int], shares.Returns] = {}
-        self._output_bytes = 0
         self._batch_bytes = 0
         self._flush: Flush | None = None
         self._flush_due_s: float | None = None
@@ -390,51 +326,23 @@ class Engine:
 
     def _run(self, record: wire.Record, now_ms: int) -> None:
         self.overlay.mark()
-        self._emitted.clear()
-        self._replied.clear()
-        self._output_bytes = 0
+        self.outputs.clear()
         try:
             if record.subtask == wire.FAILED_BEFORE_ROUTING:
                 raise RecordError("its key selector raised in the gateway")
             self.tasks[record.stage].process(record.subtask, record.key, record.value, record.origin)
-            self._check_size()
+            self.outputs.check_size(self.overlay.record_bytes)
         except RecordError as error:
             self.overlay.undo()
             self._fail(record, error, now_ms)
         else:
             self._finish(record)
 
-    def _check_size(self) -> None:
-        size = self._output_bytes + self.overlay.record_bytes
-        if size > self._limits.commit_limit_bytes:
-            raise RecordError(
-                f"its outputs and state changes take {size} bytes, more than a commit may hold",
-                help=f"emit less per record, or raise commit_limit_bytes ({self._limits.commit_limit_bytes})",
-            )
-
-    # --- what a record puts out (the operators call these two) --------------------------------------------
-
-    def emit(self, stage: int, subtask: int, key: bytes | None, value: bytes) -> None:
-        """An output of the current record, for another stage; RecordError once they are too many."""
-        self._emitted.append((stage, subtask, key, value))
-        self._output_bytes += len(value) + _OUTPUT_OVERHEAD_BYTES
-        if self._output_bytes > self._limits.commit_limit_bytes:
-            self._check_size()
-
-    def reply(
-        self,
-        operator: int,
-        status: int,
-        headers: list[tuple[str, str]],
-        content_type: str | None,
-        body: bytes,
-    ) -> None:
-        """The answer of ``operator`` to the request that the current record comes from."""
-        self._replied.append((status, headers, content_type, body, operator))
-        self._output_bytes += len(body)
+    # --- what a record puts out ---------------------------------------------------------------------------
 
     def _finish(self, record: wire.Record) -> None:
-        parts = len(self._emitted) + len(self._replied)
+        emitted, replied = self.outputs.emitted, self.outputs.replied
+        parts = len(emitted) + len(replied)
         if parts == 1:
             each, last, level = record.share, record.share, record.level
         elif parts:
@@ -443,10 +351,10 @@ class Engine:
             self._give_back(record)
             return
         header = record[4:9]
-        for output in self._emitted:
+        for output in emitted:
             parts -= 1
             self._send_record(wire.Record(*output, *header, each if parts else last, level))
-        for reply in self._replied:
+        for reply in replied:
             parts -= 1
             share = each if parts else last
             self._answer(record, (wire.REPLY, record.request, share, level, *reply))

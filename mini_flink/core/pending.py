@@ -18,9 +18,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from mini_flink import wire
+from mini_flink.core.base import Identity
 from mini_flink.core.channel import Inbound, Outbound
 from mini_flink.core.effects import Connect, Effect, Send
-from mini_flink.core.engine import Identity
 from mini_flink.core.shares import WHOLE, Outstanding
 from mini_flink.ids import worker_name
 

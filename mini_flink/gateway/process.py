@@ -22,7 +22,7 @@ import uvloop
 from mini_flink import console, faults, wire
 from mini_flink import plan as plans
 from mini_flink.config import Settings
-from mini_flink.core.engine import Identity
+from mini_flink.core.base import Identity
 from mini_flink.core.pending import PendingMap
 from mini_flink.errors import MiniFlinkError
 from mini_flink.failures import FailureLog, render_error

@@ -14,7 +14,7 @@ import time
 
 from mini_flink import config_layers
 from mini_flink.config import Settings
-from mini_flink.core.engine import Identity
+from mini_flink.core.base import Identity
 from mini_flink.core.pending import PendingMap
 from mini_flink.errors import BusyError
 from mini_flink.failures import FailureLog

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from mini_flink import plan as plans
 from mini_flink import wire
 from mini_flink.config import Settings
-from mini_flink.core.engine import Identity
+from mini_flink.core.base import Identity
 from mini_flink.graph import JobGraph
 from mini_flink.ids import gateway_name, worker_name
 from mini_flink.plan import Plan

@@ -28,6 +28,7 @@ from typing import Any
 import lmdb
 
 from mini_flink.errors import CorruptionError, FolderError, StorageError, StorageFullError
+from mini_flink.state.files import FULL_HELP, says_full, sync_folder
 
 FORMAT_VERSION = 1
 
@@ -40,7 +41,6 @@ _KEY_LENGTH_BYTES = 4
 _NUMBER_BYTES = 8
 _SLICE_ITEMS = 256
 _FULL_BYTES = 1 << 20
-_HELP = "free some space; it goes on by itself"
 _PART_ITEMS = 1024
 _SAMPLE_STEP = 64
 
@@ -65,8 +65,8 @@ class LmdbTable:
         with self._fatal("open"):
             if not (folder / "data.mdb").exists():
                 _create(folder, map_size_bytes, generation)
-            _sync_folder(folder)  # a killed process may have left the names in the page cache
-            _sync_folder(folder.parent)
+            sync_folder(folder)  # a killed process may have left the names in the page cache
+            sync_folder(folder.parent)
             self._environment = _open(folder, map_size_bytes)
         with ExitStack() as stack:
             stack.callback(self._environment.close)
@@ -170,7 +170,7 @@ class LmdbTable:
 
     def sync(self) -> None:
         self._check_usable()
-        with self._fatal("sync"):
+        with self._fatal("sync", no_space_is_fatal=True):
             self._environment.sync(True)
 
     def close(self) -> None:
@@ -184,18 +184,17 @@ class LmdbTable:
             raise self._failed("use", self._failure) from self._failure
 
     @contextmanager
-    def _fatal(self, action: str) -> Iterator[None]:
-        """Names the table in an error, and remembers it unless it only says that space is lacking.
+    def _fatal(self, action: str, *, no_space_is_fatal: bool = False) -> Iterator[None]:
+        """Names the table in an error, and remembers it unless it only says that space lacks.
 
         A transaction that found no space is undone as a whole: what it wrote is referred to by no valid page.
         """
         try:
             yield
         except (lmdb.Error, OSError) as error:
-            if _is_full(error) or (_is_short_write(error) and _free_bytes(self._folder) < _FULL_BYTES):
-                raise StorageFullError(
-                    f"no space left for the table in {self._folder}", help=_HELP
-                ) from error
+            if _is_full(error, self._folder) and not no_space_is_fatal:
+                full = f"no space left for the table in {self._folder}"
+                raise StorageFullError(full, help=FULL_HELP) from error
             raise self._failed(action, error) from error
 
     def _failed(self, action: str, error: Exception) -> StorageError:
@@ -204,19 +203,17 @@ class LmdbTable:
         return kind(f"cannot {action} the table in {self._folder}: {error}")
 
 
-def _is_full(error: Exception) -> bool:
-    if isinstance(error, OSError):
-        return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return isinstance(error, lmdb.MapFullError) or getattr(error, "code", 0) in (errno.ENOSPC, errno.EDQUOT)
+def _is_full(error: Exception, folder: Path) -> bool:
+    """Whether an error only says that space lacks.
 
-
-def _is_short_write(error: Exception) -> bool:
-    """LMDB calls it an I/O error when a file system takes only a part of what it writes.
-
-    It comes before the page that would make the transaction valid. An error of writing that page (a real one)
-    makes LMDB refuse everything from then on.
+    LMDB calls it an I/O error when a file system takes a part of what it writes. That comes before the page
+    that would make the transaction valid; after an error of writing that one LMDB refuses everything.
     """
-    return getattr(error, "code", 0) == errno.EIO
+    if isinstance(error, OSError):
+        return says_full(error.errno)
+    code = getattr(error, "code", None)
+    short_write = code == errno.EIO and _free_bytes(folder) < _FULL_BYTES
+    return isinstance(error, lmdb.MapFullError) or says_full(code) or short_write
 
 
 def _free_bytes(folder: Path) -> int:
@@ -279,14 +276,6 @@ def _read_meta(transaction: Any, folder: Path, generation: int) -> int:
     if number(b"generation") != generation:
         raise FolderError(f"{folder} is of generation {number(b'generation')}, not of {generation}")
     return number(b"commit_number")
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 # --- keys ---------------------------------------------------------------------------------------------------

@@ -13,7 +13,6 @@ it is needed, and a sync has no metadata to write.
 
 from __future__ import annotations
 
-import errno
 import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,12 +24,11 @@ from typing import NoReturn
 from mini_flink.errors import CorruptionError, FolderError, StorageError, StorageFullError
 from mini_flink.state import segment
 from mini_flink.state.base import LogStatistics
+from mini_flink.state.files import FULL_HELP, says_full, sync_folder
 from mini_flink.state.segment import HEADER_BYTES, Header
 
 _FIRST_SEGMENT_BYTES = 1 << 20
 _ZEROS = bytes(1 << 20)
-_HELP = "free some space; it goes on by itself"
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(slots=True)
@@ -87,7 +85,7 @@ class FileLog:
         self._folder.mkdir(exist_ok=True)
         for path in self._folder.glob("spare-*.log"):
             path.unlink()
-        _sync_folder(self._folder.parent)  # a killed process may have left the name in the page cache
+        sync_folder(self._folder.parent)  # a killed process may have left the name in the page cache
         headers = [(path, self._read_header(path)) for path in sorted(self._folder.glob("segment-*.log"))]
         self._sequence = max((header.sequence for _, header in headers), default=0)
         base = max((header.sequence for _, header in headers if header.base), default=0)
@@ -171,7 +169,7 @@ class FileLog:
         with self._fatal("remove old segments of"):
             for path in [*self._superseded, *(path for path, _ in self._found)]:
                 path.unlink()
-            _sync_folder(self._folder)
+            self._sync_names()
         self._superseded, self._found = [], []
 
     # --- appending --------------------------------------------------------------------------------------
@@ -281,7 +279,7 @@ class FileLog:
         if reusable is not None:
             reusable.path.rename(spare)
             self._retired.remove(reusable)
-            _sync_folder(self._folder)  # it is no segment any more, before its header is overwritten
+            self._sync_names()  # it is no segment any more, before its header is overwritten
             return os.open(spare, os.O_RDWR | os.O_CLOEXEC)
         descriptor = os.open(spare, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
@@ -299,8 +297,11 @@ class FileLog:
         with self._fatal("make a segment in"):
             made.path.rename(path)
         made.path = path
+        self._sync_names()
+
+    def _sync_names(self) -> None:
         with self._fatal("sync", no_space_is_fatal=True):
-            _sync_folder(self._folder)
+            sync_folder(self._folder)
 
     # --- errors -----------------------------------------------------------------------------------------
 
@@ -314,8 +315,10 @@ class FileLog:
         try:
             yield
         except OSError as error:
-            if error.errno in _NO_SPACE and not no_space_is_fatal:
-                raise StorageFullError(f"no space left for the log in {self._folder}", help=_HELP) from error
+            if says_full(error.errno) and not no_space_is_fatal:
+                raise StorageFullError(
+                    f"no space left for the log in {self._folder}", help=FULL_HELP
+                ) from error
             self._failure = error
             self._raise(action, error)
 
@@ -352,11 +355,3 @@ def _write(descriptor: int, data: bytes, offset: int) -> None:
 def _fill(descriptor: int, size_bytes: int) -> None:
     for offset in range(0, size_bytes, len(_ZEROS)):
         _write(descriptor, _ZEROS[: size_bytes - offset], offset)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

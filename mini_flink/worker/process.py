@@ -18,7 +18,7 @@ import setproctitle
 from mini_flink import console, faults, wire
 from mini_flink import plan as plans
 from mini_flink.config import Settings
-from mini_flink.core.engine import Identity
+from mini_flink.core.base import Identity
 from mini_flink.errors import MiniFlinkError, StorageFullError
 from mini_flink.failures import render_error
 from mini_flink.ids import SUPERVISOR

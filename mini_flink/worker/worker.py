@@ -12,7 +12,8 @@ from typing import Any
 
 from mini_flink import wire
 from mini_flink.config import Settings
-from mini_flink.core.engine import Engine, Identity, Limits, Progress
+from mini_flink.core.base import Identity, Limits, Progress
+from mini_flink.core.engine import Engine
 from mini_flink.failures import FailureLog
 from mini_flink.ids import gateway_name, worker_name
 from mini_flink.operators.runtime import Task, build_task
@@ -60,7 +61,7 @@ def limits_of(settings: Settings) -> Limits:
 
 
 class Worker:
-    """``recover``, ``secure``, ``open``, ``greet``; then ``take`` and ``turn``; ``close`` at the clean end."""
+    """``recover``, ``secure``, ``open``, ``greet``; then ``take`` and ``turn``; ``close`` at the end."""
 
     def __init__(
         self,
@@ -109,7 +110,7 @@ class Worker:
         registry = Registry(engine.overlay, self._devices.table, place.uids, plan.max_parallelism)
         self.tasks = {
             number: build_task(
-                plan, stage, place.index, engine.overlay, registry, engine, folder_id=place.folder_id
+                plan, stage, place.index, engine.overlay, registry, engine.outputs, folder_id=place.folder_id
             )
             for number, stage in plan.stages.items()
         }

@@ -9,6 +9,7 @@ import sys
 import tomllib
 
 import pytest
+
 from tests.architecture.imports import IMPORTS, MODULES, ROOT, closure, cycles, outside, room
 
 OWNERS = {

@@ -1,4 +1,4 @@
-"""One channel under loss, duplicates, reordering of resends, restarts of either end: in order, exactly once."""
+"""One channel under loss, duplicates and restarts of either end: in order, exactly once."""
 
 from __future__ import annotations
 

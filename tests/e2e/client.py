@@ -44,8 +44,8 @@ class _Connection:
 
     async def ask(self, path: str, exchange: Exchange) -> None:
         body = json.dumps(exchange.value).encode()
-        self.writer.write(b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (path.encode(), len(body)))
-        self.writer.write(body)
+        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        self.writer.write(head.encode() + body)
         head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         first, *lines = head.removesuffix("\r\n\r\n").split("\r\n")
         headers = dict(line.lower().split(": ", 1) for line in lines)

@@ -64,10 +64,10 @@ class Server:
     def launch(self, *options: str, environment: Mapping[str, str] | None = None) -> int:
         """Start it; where in the output it begins."""
         since = self.mark()
+        where = ["--port", "0", "--data-dir", str(self.data_dir)]
         tail = ["--", *self.args] if self.args else []
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "mini_flink", "serve", self.job, "--port", "0"]
-            + ["--data-dir", str(self.data_dir), *self.options, *options, *tail],
+            [sys.executable, "-m", "mini_flink", "serve", self.job, *where, *self.options, *options, *tail],
             cwd=ROOT,
             env={**os.environ, **self.environment, **(environment or {})},
             stdin=subprocess.DEVNULL,

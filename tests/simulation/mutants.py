@@ -194,11 +194,11 @@ def counting_instead_of_shares() -> Iterator[None]:
     """+1 for each output and −1 for each record done, each told by the worker that sees it."""
 
     def finish(self: Engine, record: wire.Record) -> None:
-        parts = len(self._emitted) + len(self._replied)
+        parts = len(self.outputs.emitted) + len(self.outputs.replied)
         header = record[4:9]
-        for output in self._emitted:
+        for output in self.outputs.emitted:
             self._send_record(wire.Record(*output, *header, 1, 0))
-        for reply in self._replied:
+        for reply in self.outputs.replied:
             self._answer(record, (wire.REPLY, record.request, 1, 0, *reply))
         if parts != 1:
             self._give_back(record._replace(share=1 - parts))

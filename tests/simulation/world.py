@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 
 from mini_flink import wire
 from mini_flink.core.effects import Connect, Effect, Send
-from mini_flink.core.engine import Engine, Identity, Limits
+from mini_flink.core.base import Identity, Limits
+from mini_flink.core.engine import Engine
 from mini_flink.core.pending import Ended, Extra, Failed, Full, Outcome, PendingMap, Replied
 from mini_flink.errors import RecordError, StorageFullError
 from mini_flink.ids import gateway_name, worker_name
@@ -181,7 +182,7 @@ class Tasks:
         return task
 
     def _plain(self, stage: int, token: int, kind: str, parts: int, index: int, seen: list) -> None:
-        self._engine.reply(0, 200, [], None, wire.pack([token, len(seen) - 1]))
+        self._engine.outputs.reply(0, 200, [], None, wire.pack([token, len(seen) - 1]))
 
     def _silent(self, stage: int, token: int, kind: str, parts: int, index: int, seen: list) -> None:
         """No output: 204."""
@@ -196,11 +197,11 @@ class Tasks:
         elif stage == STAGE_PART:
             self._emit(STAGE_JOIN, token, token, kind, parts, index)
         elif len(seen) == parts:
-            self._engine.reply(0, 200, [], None, wire.pack([token, parts]))
+            self._engine.outputs.reply(0, 200, [], None, wire.pack([token, parts]))
 
     def _emit(self, stage: int, key: int, token: int, kind: str, parts: int, index: int) -> None:
         value = wire.pack([token, kind, parts, index])
-        self._engine.emit(stage, key % 4, b"k%d" % key, value)
+        self._engine.outputs.emit(stage, key % 4, b"k%d" % key, value)
 
 
 @dataclass

@@ -50,19 +50,20 @@ def nap(seconds: float) -> float:
     return seconds
 
 
-KEY_OF_WORKER_0 = next(
-    key for key in "abcdefgh" if subtask_of_group(key_group(encode_key(key), 128), 128, 2) == 0
-)
+def key_of(worker: int) -> str:
+    """A key that belongs to this one of two workers."""
+    return next(
+        key for key in "abcdefgh" if subtask_of_group(key_group(encode_key(key), 128), 128, 2) == worker
+    )
 
 
 def slow() -> None:
-    """Of two workers the second naps, then the first is to answer: time enough to be too late."""
+    """Of two workers the second naps; then the record goes back and forth, time enough to be too late."""
     env = StreamExecutionEnvironment.get_execution_environment()
-    (
-        env.from_requests("/nap", timeout=Duration.of_millis(50))
-        .map(lambda value: nap(value["seconds"]))
-        .key_by(lambda seconds: KEY_OF_WORKER_0)
-        .map(lambda seconds: seconds)
-        .reply()
+    stream = env.from_requests("/nap", timeout=Duration.of_millis(50)).map(
+        lambda value: nap(value["seconds"])
     )
+    for key in (key_of(0), key_of(1), key_of(0)):
+        stream = stream.key_by(lambda _, key=key: key).map(lambda seconds: seconds)
+    stream.reply()
     env.execute("slow")

@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.testing import jobs
 
 from mini_flink.errors import ConfigError, JobError
 from mini_flink.testing import JobHarness
+from tests.testing import jobs
 
 JOB_FILE = """
 import sys

@@ -1,0 +1,72 @@
+"""What the machines are given by whoever runs them, and who they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from mini_flink import wire
+from mini_flink.errors import RecordError
+from mini_flink.records import Origin
+
+
+class Task(Protocol):
+    """One stage in this worker, as the operators build it."""
+
+    def process(self, subtask: int, key: bytes | None, value: bytes, origin: Origin | None) -> None: ...
+
+
+class Progress(Protocol):
+    """Where the machine leaves word of what it is doing, for whoever looks from outside."""
+
+    def begin(self, source: int, session: int, number: int, operator: int) -> None: ...
+    def idle(self) -> None: ...
+
+
+class Undertaker(Protocol):
+    """Describes a record that failed: logs it, and gives its error id, operator and dead letter."""
+
+    def bury(self, record: wire.Record, error: RecordError, now_ms: int) -> tuple[str, str, bytes]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a process is, as every message and commit says it."""
+
+    name: str
+    incarnation: int
+    generation: int = 1
+    endpoint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The machine's limits; see the options of the same names."""
+
+    batch_records: int = 1024
+    batch_bytes: int = 4 << 20
+    batch_s: float = 0.01
+    commit_limit_bytes: int = 16 << 20
+    overlay_bytes: int = 32 << 20
+    flush_interval_s: float = 1.0
+    channel_window_bytes: int = 4 << 20
+
+
+@dataclass(slots=True)
+class Counters:
+    """What happened, for status and metrics; only ever raised."""
+
+    records_in: int = 0
+    records_out: int = 0
+    batches: int = 0
+    commits: int = 0
+    expired: int = 0
+    dead_letters: int = 0
+    dropped_outputs: int = 0
+    fenced: int = 0
+    replies: int = 0
+
+
+def source_code(peer: str) -> int:
+    """A peer's name as the number that stands for it on the progress page."""
+    return (1 << 16 if peer.startswith("g") else 1) + (int(peer[1:]) if peer[1:].isdigit() else 1 << 20)
