@@ -95,7 +95,10 @@ class _Writer:
         if self._depth >= _DEEP:
             _check_containers(value, _MAX_CONTAINERS_WHEN_DEEP)
         try:
-            data: bytes = msgpack.Packer(
+            if type(value) in _PACKED_DIRECTLY:
+                data: bytes = msgpack.Packer(buf_size=_BUFFER_BYTES).pack_ext_type(*self._extend(value))
+                return data
+            data = msgpack.Packer(
                 default=self._extend,
                 strict_types=True,
                 unicode_errors=self._unicode_errors,
@@ -134,9 +137,12 @@ class _Writer:
 
 
 def _ext_type(code: int, payload: bytes) -> msgpack.ExtType:
-    return tuple.__new__(
-        msgpack.ExtType, (code, payload)
-    )  # its own constructor checks in Python what holds here
+    # The constructor of ExtType checks, slowly, what holds here.
+    return tuple.__new__(msgpack.ExtType, (code, payload))
+
+
+# Keys, mostly: without the detour over msgpack's callback. Not int: most of them are msgpack's own.
+_PACKED_DIRECTLY: Final = frozenset(value_types.BY_TYPE) - {int}
 
 
 def _check_containers(value: object, limit: int) -> None:

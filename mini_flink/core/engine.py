@@ -31,6 +31,8 @@ from mini_flink.state import layout
 from mini_flink.state.overlay import Overlay, Readable
 
 COMMIT_FORMAT = 1
+FLUSH_ITEMS = 20_000
+"""Changed keys that are flushed at once: the pages they dirty stay in memory as long as the table is open."""
 DEAD_LETTER_FLUSH_S = 0.1
 """Dead letters are read from the table by others, so they go there soon."""
 
@@ -116,6 +118,7 @@ class Engine:
         for number, payload in log:
             self._redo(number, payload)
         self.overlay.rebuild_members(layout.entry_prefix)
+        self._forget_gateways_without_slot()
         self._drop_stale_outbox()
         home = self._home
         home.processed = home.outbound.acked
@@ -143,6 +146,12 @@ class Engine:
     def _link(self, peer: str) -> Link:
         link = self._links.get(peer)
         return self._add_link(peer, is_gateway=peer.startswith("g")) if link is None else link
+
+    def _forget_gateways_without_slot(self) -> None:
+        """There are fewer gateways than there were: nobody waits for what was to be sent to the others."""
+        for link in self._links.values():
+            if link.is_gateway and link not in self._gateways:
+                link.outbound.acknowledge(link.outbound.next - 1, 0.0)
 
     def _drop_stale_outbox(self) -> None:
         """Outbox records of dead gateways and slots that are gone, left by a crash before their removal."""
@@ -464,8 +473,10 @@ class Engine:
     # --- flush ------------------------------------------------------------------------------------------
 
     def _maybe_flush(self, effects: list[Effect], now: float) -> None:
+        if self._flush is not None:
+            return
         due = self._flush_due_s is not None and now >= self._flush_due_s
-        if self._flush is None and (due or self._over_limit()):
+        if due or self.overlay.active_items >= FLUSH_ITEMS or self._over_limit():
             effects.append(self.freeze())
 
     def freeze(self) -> Flush:

@@ -144,6 +144,11 @@ class Overlay:
         """Whether the active layer holds anything."""
         return bool(self._active)
 
+    @property
+    def active_items(self) -> int:
+        """How many keys the active layer holds."""
+        return len(self._active)
+
     def freeze(self) -> dict[bytes, bytes | None]:
         """The active layer, which stays readable until ``drop_frozen``; a new one takes its place."""
         self._frozen, self._active = self._active, {}

@@ -6,6 +6,7 @@ engine: what it is given was frozen before.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections import deque
@@ -66,17 +67,18 @@ class ThreadBackground:
             except Exception as failure:  # handed to the loop, which ends the process for all but a full disk
                 error = failure
             crash_point(f"after_{name}")
-            self._outcomes.append(Outcome(name, error))
-            os.write(self._writer, b"\0")
             with self._idle:
+                self._outcomes.append(Outcome(name, error))
+                os.write(self._writer, b"\0")
                 self._running -= 1
                 self._idle.notify_all()
 
     def outcomes(self) -> list[Outcome]:
         if not self._outcomes:
             return []
-        os.read(self._reader, 4096)
-        return [self._outcomes.popleft() for _ in range(len(self._outcomes))]
+        with self._idle:  # an outcome and its byte come together
+            os.read(self._reader, 4096)
+            return [self._outcomes.popleft() for _ in range(len(self._outcomes))]
 
     def join(self) -> None:
         with self._idle:

@@ -99,9 +99,9 @@ def order_problems(exchanges: Sequence[Exchange], closing: Sequence[Exchange]) -
     found += [f"{sku}: {gap}" for sku in steps for gap in gaps(steps[sku])]
     found += [f"{customer}: a number twice" for customer, all in numbers.items() if len(all) != len(set(all))]
     for exchange in closing:
-        customer = exchange.value["customer"]
-        if exchange.body["number"] != sent[customer] + 1:
-            found.append(f"{customer} has sent {sent[customer]} orders: {exchange.body['number'] - 1} counted")
+        customer, counted = exchange.value["customer"], exchange.body["number"] - 1
+        if counted != sent[customer]:
+            found.append(f"{customer} has sent {sent[customer]} orders: {counted} counted")
         if exchange.body["stock"] != stock:
             found.append(f"the stock is {exchange.body['stock']}, not {stock}")
     return found

@@ -46,8 +46,8 @@ class _Connection:
         body = json.dumps(exchange.value).encode()
         head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
         self.writer.write(head.encode() + body)
-        head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        first, *lines = head.removesuffix("\r\n\r\n").split("\r\n")
+        answer = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        first, *lines = answer.removesuffix("\r\n\r\n").split("\r\n")
         headers = dict(line.lower().split(": ", 1) for line in lines)
         content = await self._reader.readexactly(int(headers.get("content-length", 0)))
         exchange.body = json.loads(content) if "json" in headers.get("content-type", "") else content
@@ -74,13 +74,18 @@ class Load:
         return self
 
     def until_done(self, more: int) -> None:
-        """Wait until ``more`` requests than now have been answered or lost, or all chains are at their end."""
+        """Wait until ``more`` requests than now have been answered or lost, or all chains have ended."""
         deadline = time.monotonic() + LIMIT_S
         with self._progress:
             goal = self.done + more
             while self.done < goal and self._thread.is_alive():
                 assert time.monotonic() < deadline, f"{self.done} of {goal} requests answered: it is stuck"
                 self._progress.wait(0.2)
+
+    def in_flight(self) -> list[Any]:
+        """The values that were sent and not answered yet."""
+        last = [chain[-1] for chain in self.exchanges if chain]
+        return [exchange.value for exchange in last if not exchange.status and not exchange.error]
 
     @property
     def at_end(self) -> bool:

@@ -179,15 +179,12 @@ class Server:
         """The id of a process that runs."""
         report = self.until_status(
             lambda status: any(
-                (each["role"], each["index"]) == (role, index) and each["pid"]
-                for each in status["processes"]
+                (each["role"], each["index"]) == (role, index) and each["pid"] for each in status["processes"]
             ),
             f"{role} {index}",
         )
         return next(
-            int(each["pid"])
-            for each in report["processes"]
-            if (each["role"], each["index"]) == (role, index)
+            int(each["pid"]) for each in report["processes"] if (each["role"], each["index"]) == (role, index)
         )
 
     def send(self, number: signal.Signals, role: str, index: int = 0) -> int:

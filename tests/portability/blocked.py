@@ -16,16 +16,7 @@ from typing import Any
 MODULES = frozenset(
     {"fcntl", "grp", "lmdb", "posix", "pwd", "resource", "setproctitle", "termios", "tty", "uvloop", "zmq"}
 )
-OS_NAMES = (
-    "pidfd_open",
-    "sched_getaffinity",
-    "fdatasync",
-    "pwrite",
-    "pread",
-    "fork",
-    "O_DIRECTORY",
-    "statvfs",
-)
+OS_NAMES = ("O_DIRECTORY", "fdatasync", "fork", "pidfd_open", "pread", "pwrite", "sched_getaffinity")
 
 CHOOSE_THEMSELVES = (
     "asyncio",

@@ -37,6 +37,10 @@ def elsewhere(platform: str, code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command(platform, code), cwd=ROOT, capture_output=True, text=True, timeout=60)
 
 
+def cli(platform: str, words: list[str]) -> subprocess.CompletedProcess[str]:
+    return elsewhere(platform, f"import sys; from mini_flink.cli import main; sys.exit(main({words!r}))")
+
+
 @pytest.mark.parametrize("platform", PLATFORMS)
 @pytest.mark.parametrize(
     "module",
@@ -101,5 +105,5 @@ def test_serve_says_that_it_needs_linux(platform: str) -> None:
 
 @pytest.mark.parametrize("words", [["--help"], ["--version"], ["serve", "--help"]])
 def test_help_is_given_anywhere(words: list[str]) -> None:
-    done = elsewhere("win32", f"import sys; from mini_flink.cli import main; sys.exit(main({words!r}))")
+    done = cli("win32", words)
     assert (done.returncode, done.stderr) == (0, "")

@@ -101,5 +101,5 @@ def test_a_large_write_leaves_the_interpreter_to_others(tmp_path: Path) -> None:
         gaps_s.append(time.perf_counter() - last_s)
         last_s = time.perf_counter()
     gaps_s.sort()
-    assert gaps_s[len(gaps_s) * 98 // 100] < 0.01
+    assert gaps_s[len(gaps_s) * 98 // 100] < 0.02
     table.close()

@@ -8,6 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +18,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 CURL = shutil.which("curl")
+TOTAL = "mini_flink.examples.running_total"
+
+needs_curl = pytest.mark.skipif(CURL is None, reason="needs curl")
 
 COLLECTION = """
 from mini_flink.datastream import StreamExecutionEnvironment
@@ -43,25 +48,42 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT), "MINI_FLINK_PORT": "0", **more}
 
 
+class Running:
+    """A job in one process; what it says on stderr is in ``said``."""
+
+    def __init__(self, job: str, cwd: Path, log: Path, variables: dict[str, str]) -> None:
+        self._log = log
+        command = [sys.executable, "-m", job]
+        with log.open("wb") as said:
+            self.process = subprocess.Popen(command, cwd=cwd, env=environment(**variables), stderr=said)
+
+    @property
+    def said(self) -> str:
+        return self._log.read_text()
+
+    @property
+    def url(self) -> str:
+        give_up = time.monotonic() + 20
+        while " in this one process." not in self.said:
+            assert self.process.poll() is None, self.said
+            assert time.monotonic() < give_up, self.said
+            time.sleep(0.02)
+        return self.said.split()[1]
+
+    def interrupt(self) -> int:
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(10)
+
+
 @contextmanager
-def running(*arguments: str, cwd: Path, **variables: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The process and its URL, read from its first line."""
-    process = subprocess.Popen(
-        [sys.executable, *arguments],
-        cwd=cwd,
-        env=environment(**variables),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stderr is not None
-        first = process.stderr.readline()
-        assert " in this one process." in first, first + process.stderr.read()
-        yield process, first.split()[1]
-    finally:
-        process.kill()
-        process.communicate()
+def running(job: str, cwd: Path, **variables: str) -> Iterator[Running]:
+    with tempfile.TemporaryDirectory() as folder:
+        started = Running(job, cwd, Path(folder, "said"), variables)
+        try:
+            yield started
+        finally:
+            started.process.kill()
+            started.process.wait()
 
 
 def curl(*arguments: str) -> str:
@@ -69,56 +91,50 @@ def curl(*arguments: str) -> str:
     return subprocess.run([CURL, "-s", "--max-time", "10", *arguments], capture_output=True, text=True).stdout
 
 
-@pytest.mark.skipif(CURL is None, reason="needs curl")
+@needs_curl
 def test_it_serves_says_that_nothing_is_durable_and_stops(tmp_path: Path) -> None:
-    with running("-m", "mini_flink.examples.running_total", cwd=tmp_path) as (process, url):
+    with running(TOTAL, tmp_path) as job:
         for expected in (3, 6):
-            reply = curl(f"{url}/total", "-X", "POST", "-d", '{"key":"k17","amount":3}')
+            reply = curl(f"{job.url}/total", "-X", "POST", "-d", '{"key":"k17","amount":3}')
             assert reply == f'{{"key":"k17","total":{expected}}}'
-        assert '"status":404' in curl(f"{url}/nowhere")
-        process.send_signal(signal.SIGINT)
-        out, said = process.communicate(timeout=10)
-        assert (process.returncode, out) == (0, "")
-        assert "Nothing is durable" in said
-        assert "python -m mini_flink serve" in said
-        assert said.splitlines()[-1] == "Stopped; the state is gone."
+        assert '"status":404' in curl(f"{job.url}/nowhere")
+        assert job.interrupt() == 0
+        assert "Nothing is durable" in job.said
+        assert "python -m mini_flink serve" in job.said
+        assert job.said.splitlines()[-1] == "Stopped; the state is gone."
     assert list(tmp_path.iterdir()) == [], "nothing is left on disk"
 
 
-@pytest.mark.skipif(CURL is None, reason="needs curl")
+@needs_curl
 def test_a_failing_record_is_told_with_the_users_line(tmp_path: Path) -> None:
-    with running("-m", "mini_flink.examples.running_total", cwd=tmp_path) as (process, url):
-        assert '"code":"record-failed"' in curl(f"{url}/total", "-d", '{"key":"k17"}')
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=10)
-    assert "KeyError: 'amount' in operator total" in said
-    assert "running_total.py:" in said
-    assert "^^^" in said
+    with running(TOTAL, tmp_path) as job:
+        assert '"code":"record-failed"' in curl(f"{job.url}/total", "-d", '{"key":"k17"}')
+        assert job.interrupt() == 0
+        assert "KeyError: 'amount' in operator total" in job.said
+        assert "running_total.py:" in job.said
+        assert "^^^" in job.said
 
 
-@pytest.mark.skipif(CURL is None, reason="needs curl")
+@needs_curl
 def test_several_workers_in_the_one_process(tmp_path: Path) -> None:
-    job = "mini_flink.examples.risk_engine"
     payment = (
         '{"application":"app","timestamp":1700000000000,"event_type":"transaction",'
         '"pay_account":"ann","rcv_account":"bob","amount":10}'
     )
-    with running("-m", job, cwd=tmp_path, MINI_FLINK_WORKERS="3") as (_, url):
-        reply = curl(f"{url}/event", "-X", "POST", "-d", payment)
+    with running("mini_flink.examples.risk_engine", tmp_path, MINI_FLINK_WORKERS="3") as job:
+        reply = curl(f"{job.url}/event", "-X", "POST", "-d", payment)
     assert '"count(pay_account.history,1h)":1.0' in reply
     assert '"isAnomaly":false' in reply
 
 
+def run_to_its_end(folder: Path, job: str) -> subprocess.CompletedProcess[str]:
+    (folder / "job.py").write_text(job)
+    command = [sys.executable, "job.py"]
+    return subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=20)
+
+
 def test_a_job_without_requests_runs_to_its_end(tmp_path: Path) -> None:
-    (tmp_path / "job.py").write_text(COLLECTION)
-    done = subprocess.run(
-        [sys.executable, "job.py"],
-        cwd=tmp_path,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=20,
-    )
+    done = run_to_its_end(tmp_path, COLLECTION)
     assert done.returncode == 0, done.stderr
     *printed, last = done.stdout.splitlines()
     assert last == "the end"
@@ -127,15 +143,7 @@ def test_a_job_without_requests_runs_to_its_end(tmp_path: Path) -> None:
 
 
 def test_a_failing_element_is_that_elements_failure(tmp_path: Path) -> None:
-    (tmp_path / "job.py").write_text(FAILING)
-    done = subprocess.run(
-        [sys.executable, "job.py"],
-        cwd=tmp_path,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=20,
-    )
+    done = run_to_its_end(tmp_path, FAILING)
     assert done.returncode == 0
     assert done.stdout.split() == ["10", "5"]
     assert "ZeroDivisionError" in done.stderr
@@ -148,7 +156,7 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
         taken.listen()
         port = str(taken.getsockname()[1])
         done = subprocess.run(
-            [sys.executable, "-m", "mini_flink.examples.running_total"],
+            [sys.executable, "-m", TOTAL],
             cwd=tmp_path,
             env=environment(MINI_FLINK_PORT=port),
             capture_output=True,
