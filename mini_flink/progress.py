@@ -259,6 +259,10 @@ class PageReader:
         (operator,) = _WORD.unpack_from(self._map, _OPERATOR_AT)
         return Entry(source, session, number, stage, since_ns, operator)
 
+    def has_worked(self) -> bool:
+        """Whether the process has taken up any work since it opened the page."""
+        return bool(_ENTRY.unpack_from(self._map, _ENTRY_AT)[1])
+
     def counters(self) -> dict[str, int]:
         """All counters and gauges by name."""
         return {name: _WORD.unpack_from(self._map, at)[0] for name, at in _VALUES.items()}

@@ -32,9 +32,10 @@ class GiveUp:
 class RestartPolicy:
     """At once the first time, then 100 ms and twice as long at every death, up to 5 s.
 
-    Being ready pays back: one step per 2 s, all of it after 10 s. A process that is killed now and then is
-    thus always back at once, one that dies in a loop is slowed down. Only a process that has never been ready
-    is given up: one that was may only wait for something, such as disk space, to come back.
+    Having worked pays all of it back, so a process that is killed under load is always back at once, however
+    often; being ready without work pays one step per 2 s, and all after 10 s. One that dies in a loop before it
+    gets to work is slowed down. Only a process that has never been ready is given up: one that was may only
+    wait for something, such as disk space, to come back.
     """
 
     def __init__(self) -> None:
@@ -49,12 +50,12 @@ class RestartPolicy:
         self._ready_at_ms = now_ms
         self._was_ready = True
 
-    def died(self, now_ms: int) -> Restart | GiveUp:
-        """It is gone; what to do."""
+    def died(self, now_ms: int, *, worked: bool = False) -> Restart | GiveUp:
+        """It is gone, ``worked``: after it had taken up work; what to do."""
         if self._ready_at_ms is None:
             self._failed_starts += 1
         else:
-            self._pay_back(now_ms - self._ready_at_ms)
+            self._pay_back(HEALTHY_MS if worked else now_ms - self._ready_at_ms)
         self._ready_at_ms = None
         if not self._was_ready and self._failed_starts >= START_ATTEMPTS:
             return GiveUp(self._failed_starts)

@@ -222,7 +222,7 @@ class Supervisor:
         member.state = WAITING
         if member.died_at_ms is None:
             member.died_at_ms = self._now_ms
-        decision = member.policy.died(self._now_ms)
+        decision = member.policy.died(self._now_ms, worked=member.page.has_worked())
         if isinstance(decision, GiveUp):
             exit_code = status if status in _KNOWN_EXITS else EXIT_CONFIG
             self._fail(words.gave_up(member.title, decision.attempts, cause), exit_code)

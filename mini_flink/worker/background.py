@@ -6,7 +6,6 @@ engine: what it is given was frozen before.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 from collections import deque

@@ -31,6 +31,11 @@ class Exchange:
     error: str = ""
 
     @property
+    def lost(self) -> bool:
+        """Whether its connection was cut: nobody knows what became of it."""
+        return self.status == 0
+
+    @property
     def ok(self) -> bool:
         return 200 <= self.status < 300
 

@@ -18,7 +18,11 @@ collect_ignore_glob = [] if sys.platform == "linux" else ["test_*.py"]
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Serve]:
-    """Makes servers: ``serve(job, *options, args=, environment=)``; not yet started."""
+    """Makes servers: ``serve(job, *options, args=, environment=)``; not yet started.
+
+    Unless a test says otherwise (``clumsy = True``), no process may end but by the test's own hand: it would be
+    started again, and nobody would notice.
+    """
     servers: list[Server] = []
 
     def make(job: str | Path, *options: str, **more: Any) -> Server:
@@ -30,3 +34,4 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     yield make
     for server in servers:
         server.clean_up()
+    assert [line for server in servers if not server.clumsy for line in server.surprises()] == []

@@ -46,6 +46,7 @@ class Server:
         self.args = tuple(args)
         self.options = options
         self.environment = dict(environment or {})
+        self.clumsy = False
         self.output = ""
         self.url = ""
         self._changed = threading.Condition()
@@ -111,6 +112,11 @@ class Server:
                 process.kill()
         psutil.wait_procs(list(self._seen), LIMIT_S)
         print(f"--- what the server on {self.data_dir} said ---\n{self.output}")
+
+    def surprises(self) -> list[str]:
+        """Lines that tell of a process that ended by itself, or of a mistake in the server."""
+        unexpected = re.compile(r"died: (?!SIGKILL)|Traceback|Error: ")
+        return [line for line in self.output.splitlines() if unexpected.search(line)]
 
     # --- what it says -----------------------------------------------------------------------------------
 

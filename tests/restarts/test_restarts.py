@@ -42,3 +42,10 @@ def test_once_ready_it_is_never_given_up() -> None:
     outcomes = [policy.died(at) for at in range(1000, 30_000, 1000)]
     assert all(isinstance(outcome, Restart) for outcome in outcomes)
     assert outcomes[-1] == Restart(LONGEST_DELAY_MS)
+
+
+def test_a_process_that_worked_is_back_at_once_however_often_it_is_killed() -> None:
+    policy = RestartPolicy()
+    for second in range(20):
+        policy.ready(second * 1000)
+        assert policy.died(second * 1000 + 300, worked=True) == Restart(0)
