@@ -33,9 +33,9 @@ class RestartPolicy:
     """At once the first time, then 100 ms and twice as long at every death, up to 5 s.
 
     Having worked pays all of it back, so a process that is killed under load is always back at once, however
-    often; being ready without work pays one step per 2 s, and all after 10 s. One that dies in a loop before it
-    gets to work is slowed down. Only a process that has never been ready is given up: one that was may only
-    wait for something, such as disk space, to come back.
+    often; being ready without work pays one step per 2 s, and all after 10 s. One that dies in a loop before
+    it gets to work is slowed down. Only a process that has never been ready is given up: one that was may
+    only wait for something, such as disk space, to come back.
     """
 
     def __init__(self) -> None:

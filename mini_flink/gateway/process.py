@@ -140,6 +140,7 @@ class GatewayProcess:
     def _publish(self) -> None:
         if repeats := self._failures.due(time.time_ns() // 1_000_000):
             console.event("error", repeats)
+        self._page.idle()  # a sign of work
         self._page.publish(self._pending.statistics())
         self._page.set("pending", len(self._pending))
 
