@@ -96,6 +96,17 @@ class Server:
     def said(self, name: str) -> list[str]:
         return Path(self.data_dir, f"{name}.said").read_text().splitlines()
 
+    def told(self, name: str, about: str, incarnation: int) -> dict[str, list[Any]]:
+        """The peers that ``name`` was told of, once ``about`` is in them with this incarnation."""
+        deadline = time.monotonic() + 15
+        while time.monotonic() < deadline:
+            for line in self.said(name):
+                _, brace, rest = line.partition(" {")
+                if brace and line.endswith("}") and json.loads("{" + rest).get(about, [0])[0] == incarnation:
+                    return json.loads("{" + rest)
+            time.sleep(0.01)
+        raise AssertionError(f"{name} was not told: {self.said(name)}")
+
     @property
     def port(self) -> int:
         return int(self.until(r"Ready   http://127\.0\.0\.1:(\d+)")[1])
@@ -212,8 +223,7 @@ def test_a_killed_worker_is_back_as_the_next_incarnation_and_all_are_told(run: R
     processes = server.status()["processes"]
     assert (processes[2]["restarts"], processes[2]["incarnation"]) == (1, 2)
     for name in ("w0", "g0", "g1"):
-        peers = json.loads(server.said(name)[-1].partition(" ")[2])
-        assert peers["w1"][0] == 2
+        peers = server.told(name, "w1", 2)
         assert peers["w1"][1].endswith("/w1.2")
         assert peers["w0"][0] == 1
     assert server.said("w1")[-1] == "started 2 False None"
