@@ -251,6 +251,11 @@ class PageReader:
         with open(path, "rb") as file:
             self._map = mmap.mmap(file.fileno(), PAGE_BYTES, access=mmap.ACCESS_READ)
 
+    def incarnation(self) -> int:
+        """Which incarnation of its process the page is of: for a while after a start, the one before."""
+        incarnation: int = _HEADER.unpack_from(self._map)[5]
+        return incarnation
+
     def entry(self) -> Entry | None:
         """What is in progress, or None: two readings that are equal mean that nothing moved."""
         stage, since_ns, source, session, number = _ENTRY.unpack_from(self._map, _ENTRY_AT)

@@ -452,16 +452,28 @@ class Engine:
                 effects.append(self._message(link, 0, []))
 
     def _message(self, link: Link, first: int, records: list[bytes], endpoint: str = "") -> Send:
-        who = self.identity
         flags = link.flags | (wire.STORAGE_FULL if self.storage_full else 0)
         link.flags = 0
         link.owes_position = False
-        position = link.inbound.committed
+        return self._data(link, first, records, link.inbound.committed, flags, endpoint)
+
+    def _data(
+        self, link: Link, first: int, records: list[bytes], position: int, flags: int, endpoint: str
+    ) -> Send:
+        who = self.identity
         message = wire.Data(
             wire.DATA, who.generation, who.name, who.incarnation, self.epoch, link.session, first, records,
             position, flags, endpoint,
         )  # fmt: skip
         return Send(link.peer, wire.pack(message))
+
+    def refusals(self) -> list[Send]:
+        """No space for the last commit: the gateways are told although its messages must wait for it.
+
+        Its positions count as committed here and are not durable yet, so these messages acknowledge nothing.
+        """
+        met = [link for link in self._gateways if link.incarnation]
+        return [self._data(link, 0, [], 0, wire.STORAGE_FULL, "") for link in met]
 
     def set_storage_full(self, full: bool) -> None:
         """No space for a commit (or again some): the gateways are told with the next message."""

@@ -70,6 +70,7 @@ class GatewayLink:
 
     def _flush(self) -> None:
         self._scheduled = False
+        self.activity.set()
         now = time.monotonic()
         self._carry_out(self._pending.due(now))
         self._set_timer(now)
@@ -94,7 +95,6 @@ class GatewayLink:
                     self._control(message)
         if data:
             self._carry_out(self._ingress.receive(data, now))
-            self.activity.set()
             if not self.all_met.is_set() and self._pending.all_met:
                 self.all_met.set()
             self.wake()

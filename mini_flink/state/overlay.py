@@ -153,6 +153,10 @@ class Overlay:
         """The active layer, which stays readable until ``drop_frozen``; a new one takes its place."""
         self._frozen, self._active = self._active, {}
         self._frozen_members, self._members = self._members, {}
+        # A batch that has begun is not frozen: its entries must still be found when the frozen ones are gone.
+        for prefix, keys in self._frozen_members.items() if self._batch else ():
+            for key in keys & self._batch.keys():
+                self._member(prefix, key)
         self.active_bytes = 0
         return self._frozen
 

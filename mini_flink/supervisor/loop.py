@@ -237,7 +237,10 @@ class Supervisor:
         now_ns = time.monotonic_ns()
         for member in self._fleet:
             if member.pid is not None:
-                stuck = member.watch.look(member.page.entry(), procfs.is_stopped(member.pid), now_ns)
+                # What a dead process was busy with is no fault of its successor, which has yet to start.
+                is_own = member.page.incarnation() == member.incarnation
+                entry = member.page.entry() if is_own else None
+                stuck = member.watch.look(entry, procfs.is_stopped(member.pid), now_ns)
                 if stuck is not None:
                     self._take_stuck(member, stuck)
         if self._state == STARTING and _due(self._slow_start_due_ms, self._now_ms):

@@ -87,6 +87,8 @@ class Host:
                 # Nothing of the batch has left: it waits here until there is room for its commit.
                 self._held = pending
                 self._note_full(_APPEND, full=True)
+                for refusal in self.engine.refusals():
+                    self._do(refusal)
                 return
             pending.popleft()
 

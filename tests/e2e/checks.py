@@ -17,8 +17,8 @@ SKUS = [f"s{number}" for number in range(8)] + ["x0", "x1"]
 
 
 def failed(exchanges: Sequence[Exchange]) -> list[Exchange]:
-    """Requests that were not answered with success."""
-    return [exchange for exchange in exchanges if not exchange.ok]
+    """Requests that have ended, and not with success."""
+    return [exchange for exchange in exchanges if exchange.failed]
 
 
 def gaps(steps: Sequence[tuple[int, int]]) -> list[str]:
@@ -98,7 +98,8 @@ def order_problems(exchanges: Sequence[Exchange], closing: Sequence[Exchange]) -
                 steps[sku].append((total, items[sku]))
     found += [f"{sku}: {gap}" for sku in steps for gap in gaps(steps[sku])]
     found += [f"{customer}: a number twice" for customer, all in numbers.items() if len(all) != len(set(all))]
-    for exchange in closing:
+    found += [f"{exchange.value} failed: {exchange.status}" for exchange in failed(closing)]
+    for exchange in (exchange for exchange in closing if exchange.ok):
         customer, counted = exchange.value["customer"], exchange.body["number"] - 1
         if counted != sent[customer]:
             found.append(f"{customer} has sent {sent[customer]} orders: {counted} counted")

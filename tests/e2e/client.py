@@ -33,7 +33,12 @@ class Exchange:
     @property
     def lost(self) -> bool:
         """Whether its connection was cut: nobody knows what became of it."""
-        return self.status == 0
+        return bool(self.error)
+
+    @property
+    def failed(self) -> bool:
+        """Whether it has ended, and not with success."""
+        return self.lost or self.status >= 300
 
     @property
     def ok(self) -> bool:
@@ -90,7 +95,7 @@ class Load:
     def in_flight(self) -> list[Any]:
         """The values that were sent and not answered yet."""
         last = [chain[-1] for chain in self.exchanges if chain]
-        return [exchange.value for exchange in last if not exchange.status and not exchange.error]
+        return [exchange.value for exchange in last if not exchange.status and not exchange.lost]
 
     @property
     def at_end(self) -> bool:
@@ -133,6 +138,7 @@ class Load:
                 await connection.ask(self._path, exchange)
             except (OSError, asyncio.IncompleteReadError) as error:
                 exchange.error = repr(error)
+            if exchange.lost or exchange.headers.get("connection") == "close":
                 connection.writer.close()
                 connection = None
             with self._progress:

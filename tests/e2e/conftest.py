@@ -20,8 +20,8 @@ collect_ignore_glob = [] if sys.platform == "linux" else ["test_*.py"]
 def serve(tmp_path: Path) -> Iterator[Serve]:
     """Makes servers: ``serve(job, *options, args=, environment=)``; not yet started.
 
-    Unless a test says otherwise (``clumsy = True``), no process may end but by the test's own hand: it would be
-    started again, and nobody would notice.
+    Unless a test says otherwise (``clumsy = True``), no process may end but by the test's own hand: it would
+    be started again, and nobody would notice.
     """
     servers: list[Server] = []
 

@@ -115,7 +115,7 @@ class Server:
 
     def surprises(self) -> list[str]:
         """Lines that tell of a process that ended by itself, or of a mistake in the server."""
-        unexpected = re.compile(r"died: (?!SIGKILL)|Traceback|Error: ")
+        unexpected = re.compile(r"died: (?!SIGKILL)|Traceback")
         return [line for line in self.output.splitlines() if unexpected.search(line)]
 
     # --- what it says -----------------------------------------------------------------------------------
@@ -160,9 +160,11 @@ class Server:
                     self._seen.add(psutil.Process(process["pid"]))
         return report
 
-    def until_status(self, holds: Callable[[dict[str, Any]], Any], what: str) -> dict[str, Any]:
+    def until_status(
+        self, holds: Callable[[dict[str, Any]], Any], what: str, *, limit_s: float = LIMIT_S
+    ) -> dict[str, Any]:
         """Ask for the status until it ``holds``."""
-        deadline = time.monotonic() + LIMIT_S
+        deadline = time.monotonic() + limit_s
         while True:
             try:
                 report = self.status()

@@ -16,7 +16,6 @@ KEYS = [f"k{number}" for number in range(6)]
 @pytest.mark.parametrize("workers", [1, 2])
 def test_what_was_not_given_to_state_is_not_there(serve: Serve, workers: int) -> None:
     server = serve(JOBS / "aliased.py", "--workers", str(workers)).start()
-    server.clumsy = True
 
     def do(key: str, action: str) -> Any:
         return post(server.url, "/state", {"key": key, "do": action})

@@ -46,7 +46,6 @@ def check_problem(answer: Exchange, operator: str) -> str:
 
 def test_a_record_that_raises_changes_nothing(serve: Serve) -> None:
     server = serve(FAILING, "--workers", "2").start()
-    server.clumsy = True
     assert post(server.url, "/total", {"key": "a", "amount": 3}).body == {"total": 3}
     error_id = check_problem(post(server.url, "/total", {"key": "a", "amount": 100, "do": "raise"}), "total")
     assert total_of(server, "a") == 3
@@ -69,7 +68,6 @@ def test_a_record_that_raises_changes_nothing(serve: Serve) -> None:
 
 def test_a_key_selector_that_raises(serve: Serve) -> None:
     server = serve(FAILING, "--workers", "2").start()
-    server.clumsy = True
     error_id = check_problem(post(server.url, "/total", {"amount": 1}), "total")
     server.until(rf"error id {error_id}")
     assert "KeyError: 'key' in operator total" in server.output

@@ -3,6 +3,8 @@
  *
  * Preloaded into the process. POWERCUT_FOLDER is the folder (absolute, without symbolic links), POWERCUT_TRACE the
  * file that the events go to, POWERCUT_SENDS=1 also records what is sent on stream sockets (libzmq's ipc).
+ * POWERCUT_SYNC_US makes every sync take so much longer, as on a slow disk: what wrongly does not wait for it then
+ * comes before its end.
  *
  * A write is recorded before it is done and under one lock, so the trace has the order of the writes. A sync has two
  * events: what was recorded before the first is durable from the second on. Descriptors are looked up in /proc at
@@ -57,6 +59,7 @@ static char folder[PATH_MAX];
 static size_t folder_length;
 static int trace = -1;
 static int sends;
+static unsigned sync_us;
 static uint64_t tokens;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -71,6 +74,8 @@ __attribute__((constructor)) static void begin(void)
     snprintf(folder, sizeof folder, "%s", path);
     folder_length = strlen(folder);
     sends = getenv("POWERCUT_SENDS") != NULL;
+    const char *us = getenv("POWERCUT_SYNC_US");
+    sync_us = us ? atoi(us) : 0;
     /* far away from the numbers that programs close in loops or expect to be given */
     int opened = syscall(SYS_openat, AT_FDCWD, file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     trace = fcntl(opened, F_DUPFD_CLOEXEC, 900);
@@ -200,6 +205,7 @@ static void check_whole(ssize_t done, const struct iovec *parts, int count)
     pthread_mutex_lock(&lock);                                                            \
     uint64_t token = record_write(descriptor, path, parts, count, offset, flags);         \
     if (token) pthread_mutex_unlock(&lock);                                               \
+    if (token && sync_us) usleep(sync_us);                                                      \
     ssize_t done = call;                                                                  \
     int error = errno;                                                                    \
     if (token) pthread_mutex_lock(&lock);                                                 \
@@ -318,6 +324,7 @@ POSIX_FALLOCATE(posix_fallocate64)
         uint64_t token = ++tokens;                                                        \
         record_bytes(EVENT_SYNC_BEGIN, inode, token, "", 0);                              \
         pthread_mutex_unlock(&lock);                                                      \
+        if (sync_us) usleep(sync_us);                                                           \
         int result = real(descriptor);                                                    \
         if (result != 0) return result;                                                   \
         pthread_mutex_lock(&lock);                                                        \

@@ -39,12 +39,16 @@ def build() -> Path:
     return target
 
 
-def environment(folder: Path, trace: Path, *, sends: bool = False) -> dict[str, str]:
-    """What to add to the environment of a process whose files are below ``folder``, which must exist."""
+def environment(folder: Path, trace: Path, *, sends: bool = False, sync_us: int = 0) -> dict[str, str]:
+    """What to add to the environment of a process whose files are below ``folder``, which must exist.
+
+    ``sync_us`` is how much longer than it would every sync takes.
+    """
     variables = {
         "LD_PRELOAD": str(build()),
         "POWERCUT_FOLDER": str(folder.resolve()),
         "POWERCUT_TRACE": str(trace.resolve()),
+        "POWERCUT_SYNC_US": str(sync_us),
     }
     return variables | ({"POWERCUT_SENDS": "1"} if sends else {})
 
