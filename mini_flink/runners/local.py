@@ -16,8 +16,8 @@ from mini_flink import config_layers
 from mini_flink.config import Settings
 from mini_flink.core.base import Identity
 from mini_flink.core.pending import PendingMap
-from mini_flink.errors import BusyError
-from mini_flink.failures import FailureLog
+from mini_flink.errors import BusyError, MiniFlinkError
+from mini_flink.failures import FailureLog, render_error
 from mini_flink.gateway.app import GatewayApp
 from mini_flink.gateway.ingress import GatewayIngress
 from mini_flink.gateway.link import GatewayLink
@@ -33,7 +33,18 @@ _TURNS_AT_ONCE = 16
 
 
 def run(graph: JobGraph) -> None:
-    """Run a job here: serve its requests until interrupted, or its collections to their end."""
+    """Run a job here: serve its requests until interrupted, or its collections to their end.
+
+    What cannot be run ends the process with a few lines, not with a traceback.
+    """
+    try:
+        _run(graph)
+    except MiniFlinkError as error:
+        say(render_error(error))
+        raise SystemExit(error.exit_code) from error
+
+
+def _run(graph: JobGraph) -> None:
     settings = config_layers.resolve({}, environment=os.environ, directory=os.getcwd())
     job = TwinJob(graph, settings, settings.workers or 1, say)
     job.start()

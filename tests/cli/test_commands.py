@@ -225,7 +225,7 @@ def test_dead_letters(tmp_path):
     words = ["dead-letters", "list", "--data-dir", "d"]
     assert main_with(setup, *words, cwd=tmp_path).stdout.splitlines() == [
         "error id  operator  key  error",
-        '7F3K2     total     k1   KeyError',
+        "7F3K2     total     k1   KeyError",
     ]
     assert json.loads(main_with(setup, *words, "--json", cwd=tmp_path).stdout) == {"dead_letters": letters}
     none = RUNNERS + "runner('dead_letters', read=lambda data_dir: [])"

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from mini_flink import wire
-from mini_flink.core.effects import Send
 from mini_flink.core.base import Identity
+from mini_flink.core.effects import Send
 from mini_flink.core.pending import Ended, Extra, Failed, Full, Outcome, PendingMap, Replied, TimedOut
 from mini_flink.core.shares import WHOLE
 

@@ -104,13 +104,16 @@ class Server:
 
     def clean_up(self) -> None:
         """Nothing that was ever seen of this server is left when this returns."""
+        if not self._readers:
+            return
         for process in self._seen:
             with contextlib.suppress(psutil.NoSuchProcess):
                 self._seen = self._seen | set(process.children())
         for process in self._seen:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-        psutil.wait_procs(list(self._seen), LIMIT_S)
+        self.process.wait(LIMIT_S)
+        self.until_gone([process.pid for process in self._seen if process.is_running()])
         print(f"--- what the server on {self.data_dir} said ---\n{self.output}")
 
     def surprises(self) -> list[str]:
@@ -220,7 +223,7 @@ class Server:
         )
 
     def until_gone(self, pids: Sequence[int]) -> None:
-        """Wait for the end of processes that are not ours."""
+        """Wait for the end of processes that are not our children."""
         for pid in pids:
             try:
                 descriptor = os.pidfd_open(pid)

@@ -35,6 +35,7 @@ def check(server: Server, exchanges: Sequence[Exchange], *, cuts: bool = True) -
     assert answered > 0
     assert answered + lost == len(exchanges)
     assert (lost > 0) == cuts
+    server.until_status(lambda status: status["pending"] == 0, "an empty pending map")
     assert ledgers.problems(server.url, exchanges) == []
 
 

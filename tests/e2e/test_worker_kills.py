@@ -45,6 +45,7 @@ def kill_workers(server: Server, load: Load, workers: int, *, hits: int, request
     assert not load.at_end, "the load ended before the kills"
     exchanges = load.stop()
     print(f"{kills} kills, {hit} of them with resends, {resends} resends, {len(exchanges)} requests")
+    server.until_status(lambda status: status["pending"] == 0, "an empty pending map")
     assert server.total("duplicates", "worker") > 0
     assert load.refused == 0
     assert checks.failed(exchanges) == []

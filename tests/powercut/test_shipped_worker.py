@@ -119,4 +119,4 @@ def test_a_mistake_in_the_commit_is_found(mistake: str, place: Path) -> None:
 
 @pytest.mark.parametrize("mistake", ["no_rewrite", "no_table_sync"])
 def test_a_mistake_in_the_recovery_is_found(mistake: str, recording: Recording, place: Path) -> None:
-    assert any(kill_then_cut_problems(recording, 18, 15, place, mistake))
+    assert any(kill_then_cut_problems(recording, 18, 30, place, mistake))

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from mini_flink import wire
-from mini_flink.core.effects import Connect, Effect, Send
 from mini_flink.core.base import Identity, Limits
+from mini_flink.core.effects import Connect, Effect, Send
 from mini_flink.core.engine import Engine
 from mini_flink.core.pending import Ended, Extra, Failed, Full, Outcome, PendingMap, Replied
 from mini_flink.errors import RecordError, StorageFullError

@@ -9,18 +9,26 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from mini_flink.datastream import KeyedProcessFunction, RuntimeContext, StreamExecutionEnvironment
-from mini_flink.datastream.state import ListStateDescriptor, MapStateDescriptor, ValueStateDescriptor
+from mini_flink.datastream.state import (
+    ListState,
+    ListStateDescriptor,
+    MapState,
+    MapStateDescriptor,
+    ValueState,
+    ValueStateDescriptor,
+)
 
 Value = dict[str, Any]
+Tags = list[str]
 
 
 class Careless(KeyedProcessFunction[str, Value, Value]):
     """Keeps a dict, a list and a map, and does not keep its hands off them."""
 
     def open(self, runtime_context: RuntimeContext) -> None:
-        self.value = runtime_context.get_state(ValueStateDescriptor("value"))
-        self.list = runtime_context.get_list_state(ListStateDescriptor("list"))
-        self.map = runtime_context.get_map_state(MapStateDescriptor("map"))
+        self.value: ValueState[Value] = runtime_context.get_state(ValueStateDescriptor("value"))
+        self.list: ListState[Tags] = runtime_context.get_list_state(ListStateDescriptor("list"))
+        self.map: MapState[str, Tags] = runtime_context.get_map_state(MapStateDescriptor("map"))
 
     def process_element(self, value: Value, ctx: KeyedProcessFunction.Context) -> Iterator[Value]:
         stored = self.value.value() or {"seen": []}
@@ -51,7 +59,7 @@ class Collect(KeyedProcessFunction[str, Value, Value]):
     """Waits for both branches of a diamond."""
 
     def open(self, runtime_context: RuntimeContext) -> None:
-        self.parts = runtime_context.get_list_state(ListStateDescriptor("parts"))
+        self.parts: ListState[Tags] = runtime_context.get_list_state(ListStateDescriptor("parts"))
 
     def process_element(self, value: Value, ctx: KeyedProcessFunction.Context) -> Iterator[Value]:
         self.parts.add(value["tags"])

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mini_flink.datastream import KeyedProcessFunction, RuntimeContext, StreamExecutionEnvironment
-from mini_flink.datastream.state import MapStateDescriptor
+from mini_flink.datastream.state import MapState, MapStateDescriptor
 
 Value = dict[str, Any]
 
@@ -22,7 +22,7 @@ class Remember(KeyedProcessFunction[str, Value, Value]):
         self.stage = stage
 
     def open(self, runtime_context: RuntimeContext) -> None:
-        self.tokens = runtime_context.get_map_state(MapStateDescriptor("tokens"))
+        self.tokens: MapState[str, int] = runtime_context.get_map_state(MapStateDescriptor("tokens"))
 
     def process_element(self, value: Value, ctx: KeyedProcessFunction.Context) -> Iterator[Value]:
         token = value["token"]

@@ -32,7 +32,7 @@ def send_before_commit() -> None:
             crash_point("before_send")
         in_order(host, [effect for effect in given if not isinstance(effect, Send)])
 
-    Host.carry_out = sends_first  # type: ignore[method-assign]
+    Host.carry_out = sends_first  # type: ignore[assignment, method-assign]
 
 
 def acknowledge_on_receipt() -> None:
@@ -44,7 +44,7 @@ def acknowledge_on_receipt() -> None:
         channel.committed = channel.received
         return accepted
 
-    Inbound.accept = accept_and_commit  # type: ignore[method-assign]
+    Inbound.accept = accept_and_commit  # type: ignore[assignment, method-assign]
 
 
 def no_dedupe() -> None:
@@ -57,7 +57,7 @@ def no_dedupe() -> None:
         channel.received = max(channel.received, first + len(records) - 1)
         return first, records
 
-    Inbound.accept = accept_all  # type: ignore[method-assign]
+    Inbound.accept = accept_all  # type: ignore[assignment, method-assign]
 
 
 def trim_on_send() -> None:
@@ -69,7 +69,7 @@ def trim_on_send() -> None:
         channel.acknowledge(channel.sent, now)
         return frame
 
-    Outbound.frame = take_and_forget  # type: ignore[method-assign]
+    Outbound.frame = take_and_forget  # type: ignore[assignment, method-assign]
 
 
 MISTAKES: dict[str, Callable[[], None]] = {

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mini_flink.datastream import KeyedProcessFunction, RuntimeContext, StreamExecutionEnvironment
-from mini_flink.datastream.state import ValueStateDescriptor
+from mini_flink.datastream.state import ValueState, ValueStateDescriptor
 
 RECORDS = 1000
 KEYS = 64
@@ -30,7 +30,9 @@ class Arrivals(KeyedProcessFunction[int, Value, Value]):
     """Counts what arrives, and adds it up."""
 
     def open(self, runtime_context: RuntimeContext) -> None:
-        self.arrivals = runtime_context.get_state(ValueStateDescriptor("arrivals"))
+        self.arrivals: ValueState[tuple[int, int]] = runtime_context.get_state(
+            ValueStateDescriptor("arrivals")
+        )
 
     def process_element(self, value: Value, ctx: KeyedProcessFunction.Context) -> Iterator[Value]:
         count, total = self.arrivals.value() or (0, 0)
