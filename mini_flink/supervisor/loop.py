@@ -69,6 +69,7 @@ class Supervisor:
         self._stop_began_ms = 0
         self._left_cleanly = True
         self._redone = 0
+        self._last_wait = ""
         self._warnings: set[str] = set()
         self._askers: dict[str, int] = {}
 
@@ -128,12 +129,15 @@ class Supervisor:
         try:
             self._fleet.start(starting)
         except StorageFullError as error:
-            console.event(
-                "warn", f"{', '.join(member.title for member in starting)} must wait: {error.message}"
-            )
+            text = f"{', '.join(member.title for member in starting)} must wait: {error.message}"
+            if text != self._last_wait:  # it is tried again every second, and said once
+                console.event("warn", text)
+            self._last_wait = text
             for member in starting:
                 if not member.running:
                     member.start_at_ms = self._now_ms + RETRY_START_MS
+        else:
+            self._last_wait = ""
 
     # --- messages ---------------------------------------------------------------------------------------
 

@@ -149,11 +149,15 @@ class WorkerProcess:
         transport, worker, spec = self._transport, self._worker, self._spec
         engine = worker.engine
         sleep_on = [spec.alive_fd, self._background.fileno()]
+        was_full = False
         while not self._stopping:
             now = time.monotonic()
             for message in transport.receive(RECEIVE_LIMIT):
                 self._take(wire.decode(message), now)
             worker.turn(now)
+            if engine.storage_full != was_full:
+                was_full = engine.storage_full
+                _say_storage_full(was_full)
             if now >= self._published_s + PUBLISH_INTERVAL_S:
                 self._publish(now)
             if self._stopping or engine.has_work or transport.pending():
@@ -199,6 +203,17 @@ class WorkerProcess:
         self._publish(time.monotonic())
         self._page.idle()
         self._lock.release()
+
+
+def _say_storage_full(full: bool) -> None:
+    if full:
+        console.event(
+            "error",
+            "no space left for the next commit: nothing is taken in, clients hear 503, nothing is lost. "
+            "It goes on by itself when there is space again",
+        )
+    else:
+        console.event("ok", "there is space again: work goes on")
 
 
 def main(argv: list[str]) -> int:
