@@ -149,7 +149,11 @@ class Settings:
         minimum=1,
         maximum=1_000_000,
     )
-    admission_wait_ms: int = _milliseconds(0, "time a request waits for a free place before 503", group=DOOR)
+    admission_wait_ms: int = _milliseconds(
+        0,
+        "time a request waits for a free place before 503; as many may wait as may be in flight",
+        group=DOOR,
+    )
     request_timeout_ms: int = _milliseconds(10_000, "time until the client hears 504", group=DOOR, minimum=1)
     max_body_bytes: int = _bytes(MIB, "longer bodies get 413", group=DOOR, minimum=1, maximum=GIB)
     max_header_bytes: int = _bytes(

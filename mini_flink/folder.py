@@ -17,6 +17,8 @@ import contextlib
 import errno
 import json
 import os
+import re
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -27,12 +29,16 @@ from mini_flink.locks import FolderLock
 
 FORMAT_VERSION = 1
 MAX_OPERATOR_NUMBER = 65_535
+_WORKER_FOLDER = re.compile(r"w\d+")
 _OUR_FIRST_FILES = {"lock", "incarnations.json", "incarnations.json.new", "job.json.new", "lost+found"}
 
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """What job.json holds. ``durability`` is the weakest that what is in the folder may rest on."""
+    """What job.json holds. ``durability`` is the weakest that what is in the folder may rest on.
+
+    ``refused``: no start on this folder has ever come as far as serving, so it holds nothing to lose.
+    """
 
     job: str
     folder_id: int
@@ -45,6 +51,7 @@ class JobRecord:
     operators: dict[str, int] = field(default_factory=dict)
     next_operator: int = 1
     fingerprint: list[Any] = field(default_factory=list)
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +72,7 @@ class DataFolder:
     def __init__(self, path: str, lock: FolderLock, record: JobRecord, *, is_new: bool) -> None:
         self.path = path
         self.is_new = is_new
+        self._unused = is_new or record.refused
         self._lock = lock
         self._record = record
         self._incarnations: dict[str, int] = {}
@@ -115,7 +123,12 @@ class DataFolder:
         before = self._record
         weakest = "process" if before.durability == "process" and not before.clean else durability
         self._record = replace(
-            before, durability=weakest, fingerprint=fingerprint, boot_id=progress.boot_id().hex(), clean=False
+            before,
+            durability=weakest,
+            fingerprint=fingerprint,
+            boot_id=progress.boot_id().hex(),
+            clean=False,
+            refused=False,
         )
         if self.is_new:
             self._write("incarnations.json", {"incarnations": {}})
@@ -125,6 +138,12 @@ class DataFolder:
         """Every worker has recovered, and in ``disk`` synced what an earlier ``process`` run left."""
         if self._record.durability != durability:
             self._record = replace(self._record, durability=durability)
+            self._save()
+
+    def mark_refused(self) -> None:
+        """This start came to nothing before a worker was ready: the first one binds the folder to nothing."""
+        if self._unused:
+            self._record = replace(self._record, refused=True, clean=True)
             self._save()
 
     def mark_clean(self) -> None:
@@ -227,10 +246,13 @@ def sync_folder(path: str) -> None:
 
 def _make(path: str) -> None:
     try:
+        parent = os.path.dirname(path)
         if not os.path.isdir(path):
-            os.makedirs(os.path.dirname(path), exist_ok=True)
+            if not os.path.isdir(parent):
+                _make(parent)
             os.mkdir(path, 0o700)
-            sync_folder(os.path.dirname(path))
+        with contextlib.suppress(PermissionError):  # a parent that only lets pass, as systemd's
+            sync_folder(parent)  # always: a killed process may have made it and not come as far as this
     except OSError as error:
         raise FolderError(
             f"{path} cannot be made: {error.strerror}",
@@ -248,8 +270,24 @@ def _load(path: str, start: Start) -> tuple[JobRecord, bool]:
         record = JobRecord(**content)
     except TypeError as error:
         raise CorruptionError(f"{path}/job.json is damaged: {error}") from error
+    if record.refused:
+        return _begin_anew(path, record, start), False
     _check(path, record, start)
     return record, False
+
+
+def _begin_anew(path: str, record: JobRecord, start: Start) -> JobRecord:
+    """The record of a folder that never served: as new, but for numbers that must not be used again."""
+    for name in os.listdir(path):
+        if _WORKER_FOLDER.fullmatch(name):
+            shutil.rmtree(os.path.join(path, name))
+    return replace(
+        _new_record(start),
+        folder_id=record.folder_id,
+        operators=record.operators,
+        next_operator=record.next_operator,
+        refused=True,
+    )
 
 
 def _new_record(start: Start) -> JobRecord:

@@ -283,8 +283,8 @@ class PendingMap(Generic[Token]):
         if waiting is None:
             return
         if waiting.replied:
-            self.counters.extra_replies += 1
             if kind == wire.REPLY:
+                self.counters.extra_replies += 1
                 outcomes.append((waiting.token, Extra(answer[8])))
         elif waiting.timed_out:
             self.counters.late_replies += 1

@@ -50,6 +50,11 @@ class RestartPolicy:
         self._ready_at_ms = now_ms
         self._was_ready = True
 
+    @property
+    def was_ready(self) -> bool:
+        """Whether it has ever served."""
+        return self._was_ready
+
     def died(self, now_ms: int, *, worked: bool = False) -> Restart | GiveUp:
         """It is gone, ``worked``: after it had taken up work; what to do."""
         if self._ready_at_ms is None:

@@ -36,12 +36,14 @@ class DoorSettings(Protocol):
 class _Target:
     """Where the values of one source go."""
 
-    __slots__ = ("_next", "_plan", "_source", "stage", "timeout_s", "uid")
+    __slots__ = ("_next", "_plan", "_source", "failed", "stage", "taken", "timeout_s", "uid")
 
     def __init__(self, source: SourcePlan, plan: Plan, timeout_ms: int) -> None:
         self._source = source
         self._plan = plan
         self._next = 0
+        self.taken = 0
+        self.failed = 0
         self.stage = source.stage
         self.uid = source.target.uid
         self.timeout_s = (source.request_options.timeout_ms or timeout_ms) / 1000
@@ -123,35 +125,44 @@ class GatewayIngress:
             self._submit_failed(target, encoded, error, now, timestamp_ms, done)
             return
         try:
-            self._pending.submit(
-                done, (target.stage, subtask, key, encoded), target.timeout_s, now, timestamp_ms
-            )
+            self._enter(target, (subtask, key, encoded), now, timestamp_ms, done)
         except Full as full:
-            worker = subtask % self._workers
-            self._refuse(
-                full, worker, lambda: self._again(target, remake, subtask, key, timestamp_ms, done), done
-            )
+
+            def again() -> None:
+                waited = (subtask, key, values.encode(remake()))
+                self._enter(target, waited, time.monotonic(), timestamp_ms, done)
+
+            self._refuse(full, subtask % self._workers, again, done)
         self._wake()
 
-    def _again(
-        self,
-        target: _Target,
-        remake: Callable[[], Any],
-        subtask: int,
-        key: bytes | None,
-        timestamp_ms: int,
-        done: Done,
+    def _enter(
+        self, target: _Target, record: tuple[int, bytes | None, bytes], now: float, now_ms: int, done: Done
     ) -> None:
-        """Somebody who waited at the door comes in."""
-        record = (target.stage, subtask, key, values.encode(remake()))
-        self._pending.submit(done, record, target.timeout_s, time.monotonic(), timestamp_ms)
+        """Into the pending map as (subtask, key, value); ``Full`` if there is no place."""
+        self._pending.submit(done, (target.stage, *record), target.timeout_s, now, now_ms)
+        target.taken += 1
+
+    def source_counts(self) -> dict[int, tuple[int, int, int]]:
+        """Records in, out and failed of the sources that run in gateways only."""
+        return {
+            number: (target.taken, target.taken - target.failed, target.failed)
+            for number, target in self._targets.items()
+            if number != target.stage
+        }
 
     def _submit_failed(
         self, target: _Target, encoded: bytes, error: Exception, now: float, timestamp_ms: int, done: Done
     ) -> None:
         """The key selector raised: the log says so here, a worker keeps the dead letter and answers."""
         pending = self._pending
+        try:
+            pending.check(pending.next_request % self._workers)
+        except Full as full:  # before anything is said of an error id that would lead nowhere
+            pending.counters.refused += 1
+            raise Refused(full.reason, _RETRY_AFTER_S) from full
         self._failed_count += 1
+        target.taken += 1
+        target.failed += 1
         incarnation = pending.identity.incarnation
         error_id = f"g{pending.slot:x}-{incarnation:x}-{self._failed_count:x}"
         request_id = ids.request_id(self._folder_id, pending.slot, incarnation, pending.next_request)
@@ -159,15 +170,13 @@ class GatewayIngress:
         if text:
             self._say("error", text)
         value = wire.pack([error_id, target.uid, describe(error), encoded])
-        try:
-            pending.submit_failed(done, target.stage, value, target.timeout_s, now, timestamp_ms)
-        except Full as full:
-            raise Refused(full.reason, _RETRY_AFTER_S) from full
+        pending.submit_failed(done, target.stage, value, target.timeout_s, now, timestamp_ms)
         self._wake()
 
     # --- the queue at the door --------------------------------------------------------------------------
 
     def _refuse(self, full: Full, worker: int, again: Callable[[], None], done: Done) -> None:
+        self._wake()  # a refusal is counted, and whoever looks wants to see it
         if not self._admission_wait_s or len(self._queue) >= self._pending.capacity:
             raise Refused(full.reason, _RETRY_AFTER_S) from full
         self._queue.append((time.monotonic() + self._admission_wait_s, worker, again, done))
@@ -226,11 +235,11 @@ class GatewayIngress:
     def _warn_of_extra(self, operator: int) -> None:
         if operator not in self._warned:
             self._warned.add(operator)
-            name = self._plan.operators[operator].name
+            node = self._plan.operators[operator]
             self._say(
                 "warn",
-                f"operator {name!r} replied to a request that was answered already: the first reply counts, "
-                "later ones are dropped (said once per operator)",
+                f"operator {node.uid!r} ({node.location}) replied to a request that was answered already: "
+                "the first reply counts, later ones are dropped (said once per operator)",
             )
 
 

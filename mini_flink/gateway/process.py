@@ -142,6 +142,8 @@ class GatewayProcess:
             console.event("error", repeats)
         self._page.idle()  # a sign of work
         self._page.publish(self._pending.statistics())
+        for number, counts in self._ingress.source_counts().items():
+            self._page.publish_operator(number, *counts)
         self._page.set("pending", len(self._pending))
 
 

@@ -190,6 +190,8 @@ class Supervisor:
             _say(text)
             self._exit_code = exit_code
             self._state = ENDED
+            if not all(member.policy.was_ready for member in self._fleet if member.role == "worker"):
+                self._folder.mark_refused()  # then no gateway has let anything in
 
     def _answer_status(self, message: wire.Control) -> None:
         self._transport.connect(message.sender, str(message.data["endpoint"]))

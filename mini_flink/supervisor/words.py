@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mini_flink.graph import JobGraph, RequestOptions
+from mini_flink.supervisor.example_body import example_body
 
 _SHOWN_ROUTES = 4
 _PARAMETER = re.compile(r"{(\w+)(?::(\w+))?}")
@@ -77,29 +78,34 @@ def curl_line(graph: JobGraph, job_doc: str, url: str) -> str:
         return _LOCAL_ADDRESS.sub(lambda _: url, written, count=1)
     for node in graph.nodes:
         if isinstance(node.options, RequestOptions):
-            return _curl_for(node.options, url)
+            return _curl_for(node.options, url, example_body(graph, node))
     return ""
 
 
 def _curl_of(doc: str) -> str:
-    """The first command in a text that begins with curl, its continuation lines joined."""
+    """The first command in a text that begins with curl, its continued and quoted lines joined."""
     lines = iter(line.strip().removeprefix("$ ") for line in doc.splitlines())
     for line in lines:
         if line.startswith("curl "):
-            while line.endswith("\\"):
-                line = line.removesuffix("\\") + next(lines, "")
+            for following in lines:
+                if line.endswith("\\"):
+                    line = line.removesuffix("\\") + following
+                elif line.count("'") % 2:
+                    line = f"{line} {following}"
+                else:
+                    break
             return line
     return ""
 
 
-def _curl_for(options: RequestOptions, url: str) -> str:
+def _curl_for(options: RequestOptions, url: str, body: str) -> str:
     path = _PARAMETER.sub(lambda match: _EXAMPLES.get(match[2], "x"), options.path)
     method = "POST" if "POST" in options.methods else options.methods[0]
     words = ["curl", f"'{url}{path}'" if "'" not in path else url + path]
     if method not in ("GET", "POST"):
         words.append(f"-X {method}")
     if method not in ("GET", "DELETE"):
-        words.append("-d 'hello'" if options.body == "bytes" else "-d '{}'")
+        words.append("-d 'hello'" if options.body == "bytes" else f"-d '{body}'")
     return " ".join(words)
 
 

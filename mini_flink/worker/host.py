@@ -96,6 +96,7 @@ class Host:
         match effect:
             case Send(peer, message):
                 self._transport.send(peer, message)
+                crash_point("after_send")
             case Append(number, payload):
                 self._log.append(number, payload)
                 crash_point("after_log_write")

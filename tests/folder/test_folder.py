@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mini_flink import progress
-from mini_flink.errors import BusyError, CorruptionError, MiniFlinkError
+from mini_flink.errors import BusyError, CorruptionError, FolderError, MiniFlinkError
 from mini_flink.folder import DataFolder, Start, default_folder, read_run
 
 START = Start(job="orders", max_parallelism=128, durability="disk", default_workers=2)
@@ -213,3 +213,39 @@ def test_the_default_folder_is_named_after_the_job() -> None:
     assert default_folder("running-total") == ".mini_flink/running-total"
     assert default_folder("../a/b") == ".mini_flink/_a_b"
     assert default_folder("..") == ".mini_flink/job"
+
+
+def test_a_first_start_that_was_refused_binds_the_folder_to_nothing(tmp_path: Path) -> None:
+    path = str(tmp_path / "data")
+    first = DataFolder.open(path, Start("one", 64, "process", workers=1))
+    numbers = first.number_operators(["total"])
+    first.begin_run("process", [])
+    first.raise_incarnations(["w0"])
+    (Path(first.process_folder("w0")) / "left").touch()
+    first.mark_refused()
+    first.close()
+    second = DataFolder.open(path, Start("other", 128, "disk", workers=2))
+    assert (second.record.job, second.record.workers, second.record.max_parallelism) == ("other", 2, 128)
+    assert second.record.folder_id == first.record.folder_id
+    assert second.number_operators(["new", "total"]) == {"new": 2, **numbers}
+    assert second.raise_incarnations(["w0"]) == {"w0": 2}
+    assert not (tmp_path / "data" / "w0" / "left").exists()
+    second.begin_run("disk", [])
+    second.close()
+    with pytest.raises(FolderError, match="belongs to job 'other'"):
+        DataFolder.open(path, Start("one", 64, "process", workers=1))
+
+
+def test_a_refused_start_on_a_folder_that_served_unbinds_nothing(tmp_path: Path) -> None:
+    path = str(tmp_path / "data")
+    for _ in range(2):
+        folder = DataFolder.open(path, Start("one", 128, "disk", workers=1))
+        folder.begin_run("disk", [])
+        folder.mark_ready("disk")
+        folder.close()
+    folder = DataFolder.open(path, Start("one", 128, "disk", workers=1))
+    folder.begin_run("disk", [])
+    folder.mark_refused()
+    folder.close()
+    with pytest.raises(FolderError, match="1 worker"):
+        DataFolder.open(path, Start("one", 128, "disk", workers=2))

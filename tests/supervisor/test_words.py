@@ -99,3 +99,19 @@ def test_a_death_in_two_lines() -> None:
 def test_what_a_stuck_process_is_at() -> None:
     assert words.hung("stopped", 2.4, "") == "stopped for 2 s"
     assert words.hung("busy with one record", 10, "total") == "busy with one record for 10 s in total"
+
+
+def test_the_try_line_has_the_fields_that_the_job_reads() -> None:
+    env = StreamExecutionEnvironment.get_execution_environment()
+    stream = env.from_requests("/total").key_by(lambda value: value["key"])
+    stream.map(lambda value: {"sum": value["amount"] + value["it's"]}).reply()
+    graphs: list[JobGraph] = []
+    with executing_with(graphs.append):
+        env.execute("fields")
+    line = words.curl_line(graphs[0], "", URL)
+    assert line == f'curl \'{URL}/total\' -d \'{{"key":1,"amount":1,"it\\u0027s":1}}\''
+
+
+def test_a_quoted_command_over_several_lines_stays_whole() -> None:
+    doc = "curl localhost:7071/total -d '{\n    \"a\": 1}'\nand more"
+    assert words.curl_line(job(("/total", "POST", None)), doc, URL) == f"curl {URL}/total -d '{{ \"a\": 1}}'"
