@@ -151,7 +151,7 @@ class Settings:
     )
     admission_wait_ms: int = _milliseconds(
         0,
-        "time a request waits for a free place before 503; as many may wait as may be in flight",
+        "time a request waits for a free place, else 503",
         group=DOOR,
     )
     request_timeout_ms: int = _milliseconds(10_000, "time until the client hears 504", group=DOOR, minimum=1)

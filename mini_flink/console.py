@@ -14,12 +14,14 @@ import atexit
 import io
 import os
 import select
+import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from types import FrameType
 from typing import IO
 
 PIPE_BUFFER_BYTES = 4096
@@ -86,7 +88,7 @@ class LineWriter(io.TextIOBase):
         self._lock = lock
         self._loop_thread = threading.get_ident()
         self._within = threading.RLock()  # a signal handler may print while a line is written
-        self._partial: dict[int, bytes] = {}
+        self._partial: dict[int, tuple[bytes, bytes]] = {}  # of each thread: prefix, text
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
@@ -113,15 +115,23 @@ class LineWriter(io.TextIOBase):
         """Nothing: whole lines have left already, a partial one waits for its end or for :meth:`finish`."""
 
     def write_bytes(self, data: bytes) -> None:
-        """Add to this thread's line; what is complete leaves in one write."""
+        """Add to this thread's line; what is complete leaves in one write.
+
+        A line that another operator or request began is ended first: nobody's words stand behind another's
+        name.
+        """
         with self._within:
-            thread = threading.get_ident()
-            data = self._partial.pop(thread, b"") + data
+            thread, prefix = threading.get_ident(), self._prefix()
+            begun, partial = self._partial.pop(thread, (prefix, b""))
+            if begun != prefix:
+                self.emit(partial, begun)
+            else:
+                data = partial + data
             whole = len(data) if len(data) > PARTIAL_LIMIT_BYTES else data.rfind(b"\n") + 1
             if whole < len(data):
-                self._partial[thread] = data[whole:]
+                self._partial[thread] = prefix, data[whole:]
             if whole:
-                self.emit(data[:whole], self._prefix())
+                self.emit(data[:whole], prefix)
 
     def emit(self, block: bytes, prefix: bytes = b"") -> None:
         """Write lines at once, each behind ``prefix``."""
@@ -134,8 +144,16 @@ class LineWriter(io.TextIOBase):
         """Write the partial lines of all threads, at the end of the process."""
         with self._within:
             partial, self._partial = self._partial, {}
-            for data in partial.values():
-                self.emit(data, self._prefix())
+            for prefix, data in partial.values():
+                self.emit(data, prefix)
+
+    def finish_ended(self) -> None:
+        """Write the partial line of this thread if who began it has ended: nobody would complete it."""
+        with self._within:
+            begun, data = self._partial.get(threading.get_ident(), (b"", b""))
+            if data and begun != self._prefix():
+                del self._partial[threading.get_ident()]
+                self.emit(data, begun)
 
     def _prefix(self) -> bytes:
         parts = [self.label] if self.label else []
@@ -210,11 +228,31 @@ def install_logging() -> None:
         root.setLevel(logging.INFO)
 
 
+def show_place_on(number: int, render: Callable[[FrameType | None, str], str]) -> None:
+    """At a signal, say what ``render`` makes of the main thread's stack and the operator, if anything.
+
+    Python calls the handler between two steps of its own: within a call of C that goes on, nothing is said.
+    """
+
+    def show(_number: int, frame: FrameType | None) -> None:
+        if text := render(frame, current.operator):
+            event("warn", text)
+
+    signal.signal(number, show)
+
+
 def finish() -> None:
     """Write partial lines; to be called before ``os._exit``, otherwise it happens at exit."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, LineWriter):
             stream.finish()
+
+
+def finish_ended() -> None:
+    """Write the partial lines of records that are done; to be called by the loop now and then."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, LineWriter):
+            stream.finish_ended()
 
 
 def event(level: str, text: str, *, now: datetime | None = None) -> None:

@@ -5,6 +5,7 @@ Ground floor: imported by all rooms, imports nothing of the package.
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass
 
 EXIT_USAGE = 2
@@ -32,16 +33,32 @@ class MiniFlinkError(Exception):
     """Base of all errors raised on purpose.
 
     ``message`` says what happened, ``help`` what to do (one line, may be empty), ``location`` where in the
-    user's source, ``exit_code`` what a command that ends with it returns.
+    user's source, ``exit_code`` what a command that ends with it returns. Place and help are notes, too: a
+    traceback and pytest show them below the message.
     """
 
     exit_code: int = EXIT_INTERNAL
+    context: str = ""
+    """For what the line at ``location`` was called, where it does not say so itself."""
 
     def __init__(self, message: str, *, help: str = "", location: Location | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.help = help
         self.location = location
+
+    @property
+    def location(self) -> Location | None:
+        """Where in the user's source; may be set by who catches the error and knows it."""
+        return self._location
+
+    @location.setter
+    def location(self, location: Location | None) -> None:
+        self._location = location
+        self.__notes__ = [
+            *([f"  --> {location}"] if location else []),
+            *([f"  = help: {self.help}"] if self.help else []),
+        ]
 
 
 class JobError(MiniFlinkError):
@@ -102,3 +119,12 @@ class DecodeError(RecordError, ValueError):
 
 class KeyTypeError(RecordError, TypeError):
     """A key has a type without a stable encoding."""
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Whether this is somebody's Ctrl-C, which ends the process and is no fault of the code that it met.
+
+    Workers and gateways ignore SIGINT: there a KeyboardInterrupt was raised by the user's own code. In
+    ``python job.py``, the test harness and pytest Python's handler, or asyncio's, is in place.
+    """
+    return isinstance(error, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN

@@ -26,6 +26,10 @@ class ExecutorSlot:
         self._executor = executor
         self._job: JobGraph | None = None
 
+    @property
+    def is_default(self) -> bool:
+        return self._executor is None
+
     def execute(self, graph: JobGraph) -> None:
         """Hands the graph over; a second one is refused with both lines."""
         if self._job is not None:
@@ -45,6 +49,11 @@ _slots = [ExecutorSlot()]
 def executor() -> Executor:
     """What ``env.execute()`` calls with its graph."""
     return _slots[-1].execute
+
+
+def is_alone() -> bool:
+    """Whether nobody has registered: the job was started as ``python job.py``."""
+    return len(_slots) == 1 and _slots[0].is_default
 
 
 def register_executor(run: Executor) -> None:

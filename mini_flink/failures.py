@@ -8,11 +8,13 @@ Called by workers and gateways for records, by every process's main for errors o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import FrameType
 
-from mini_flink.errors import MiniFlinkError
-from mini_flink.source import Frame, frames, is_users, picture, users_frames
+from mini_flink.errors import Location, MiniFlinkError
+from mini_flink.source import Frame, frames, picture, picture_of_operator, running_frames, users_frames
 
 TEXT_LIMIT = 200
 RECORD_LINES = 10
@@ -26,13 +28,17 @@ CHAIN_LIMIT = 8
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One record that failed: ``key`` is its key as text, all but the operator may be empty."""
+    """One record that failed: ``key`` is its key as text, all but the operator may be empty.
+
+    ``location`` is where the operator was made, for a failure that none of the user's own lines raised.
+    """
 
     operator: str
     exception: BaseException
     key: str = ""
     request_id: str = ""
     error_id: str = ""
+    location: Location | None = None
 
 
 def printable(text: str, limit: int = TEXT_LIMIT) -> str:
@@ -49,9 +55,9 @@ def printable(text: str, limit: int = TEXT_LIMIT) -> str:
 
 
 def type_name(exception: BaseException) -> str:
-    """``KeyError``, or ``shop.errors.OutOfStock`` with its module unless that is built in or the job."""
+    """``KeyError``, or ``shop.errors.OutOfStock``: the module is left out if built in, the job or ours."""
     kind = type(exception)
-    plain = kind.__module__ in ("builtins", "__main__")
+    plain = kind.__module__ in ("builtins", "__main__") or _is_ours(exception)
     return kind.__qualname__ if plain else f"{kind.__module__}.{kind.__qualname__}"
 
 
@@ -64,9 +70,14 @@ def message_of(exception: BaseException) -> str:
     return printable(text)
 
 
-def describe(exception: BaseException) -> dict[str, object]:
-    """Plain data for a dead letter: ``type``, ``message``, and the user's ``frames``, outermost first."""
-    where = users_frames(exception.__traceback__) or list(frames(exception.__traceback__))[-1:]
+def describe(exception: BaseException, made: Location | None = None) -> dict[str, object]:
+    """Plain data for a dead letter: ``type``, ``message``, and the user's ``frames``, outermost first.
+
+    Without any frame of the user's the line stands there where the operator was ``made``.
+    """
+    where = users_frames(exception.__traceback__)
+    if not where and made is not None:
+        where = [Frame(made.file, made.line, made.function)]
     return {
         "type": type_name(exception),
         "message": message_of(exception),
@@ -75,9 +86,15 @@ def describe(exception: BaseException) -> dict[str, object]:
 
 
 def summary(exception: BaseException) -> str:
-    """``KeyError: 'price'``."""
+    """``KeyError: 'price'``; the bare sentence of an error of ours, which needs no name."""
     text = message_of(exception)
+    if text and _is_ours(exception):
+        return text
     return f"{type_name(exception)}: {text}" if text else type_name(exception)
+
+
+def _is_ours(exception: BaseException) -> bool:
+    return isinstance(exception, MiniFlinkError) and type(exception).__module__.startswith("mini_flink.")
 
 
 @dataclass(slots=True)
@@ -92,8 +109,10 @@ class _Window:
 class FailureLog:
     """Decides what the log says about failures: each kind whole once in 10 s, repeats as a count.
 
-    A kind is an operator, a place and an exception type. At most 256 kinds are remembered; beyond that the
-    oldest is forgotten, its count said first. The caller prints what is returned ("" is nothing).
+    A kind is an operator, a place and an exception type; without a place of the user's the message stands for
+    it, but for the numbers in it, which may differ from record to record. At most 256 kinds are remembered;
+    beyond that the oldest is forgotten, its count said first. The caller prints what is returned ("" is
+    nothing).
     """
 
     def __init__(self, *, full_trace: bool = False) -> None:
@@ -105,14 +124,16 @@ class FailureLog:
         said = self.due(now_ms)
         frame = _place(failure.exception)
         kind = type_name(failure.exception)
-        signature = (failure.operator, str(frame), kind)
+        which = str(frame) if frame else re.sub(r"\d+", "0", message_of(failure.exception))
+        signature = (failure.operator, which, kind)
         window = self._windows.get(signature)
         if window is not None:
             window.repeats += 1
             return said
         if len(self._windows) >= WINDOWS_LIMIT:
             said += _repeats(self._windows.pop(next(iter(self._windows))))
-        what = f"{kind} in operator {failure.operator}" + (f", {frame.place}" if frame else "")
+        what = summary(failure.exception) + "," if _is_ours(failure.exception) else kind
+        what += f" in operator {printable(failure.operator)}" + (f", {frame.place}" if frame else "")
         self._windows[signature] = _Window(what, now_ms + REPEAT_WINDOW_MS)
         return said + render(failure, full_trace=self._full_trace)
 
@@ -139,17 +160,14 @@ def _repeats(window: _Window) -> str:
 
 
 def _place(exception: BaseException) -> Frame | None:
-    """The innermost frame that is the user's; the innermost at all if none is."""
-    last = None
-    for frame in frames(exception.__traceback__):
-        if is_users(frame.file) or last is None or not is_users(last.file):
-            last = frame
-    return last
+    """The innermost frame that is the user's."""
+    return next(reversed(users_frames(exception.__traceback__)), None)
 
 
 def render(failure: Failure, *, full_trace: bool = False) -> str:
     """A failure as text that ends with a newline: at most 10 lines, or all frames with ``full_trace``."""
-    head = f"{summary(failure.exception)} in operator {printable(failure.operator)}"
+    comma = "," if _is_ours(failure.exception) else ""
+    head = f"{summary(failure.exception)}{comma} in operator {printable(failure.operator)}"
     if full_trace:
         import traceback  # rarely asked for
 
@@ -157,10 +175,27 @@ def render(failure: Failure, *, full_trace: bool = False) -> str:
         cut = [printable(line, TRACE_LINE_LIMIT) for line in trace[:TRACE_LINES]]
         return _joined([head, *_identity(failure), *cut])
     place = _place(failure.exception)
-    above = [head, *(picture(place) if place else []), *_identity(failure)]
+    above = [head, *_picture(failure, place), *_identity(failure)]
     below = [*_causes(failure.exception), *_help(failure.exception)]
     room = RECORD_LINES - len(above) - len(below)
-    return _joined([*above, *_callers(failure.exception, place, room), *below])
+    return _joined([*above, *_callers(users_frames(failure.exception.__traceback__), place, room), *below])
+
+
+def render_running(innermost: FrameType | None, operator: str) -> str:
+    """Where a process is now that does not get on: at most 10 lines; "" if not in the user's code."""
+    stack = running_frames(innermost)
+    if not stack:
+        return ""
+    head = "this is where it is" + (f", in operator {printable(operator)}" if operator else "")
+    above = [head, *picture(stack[-1])]
+    return _joined([*above, *_callers(stack, stack[-1], RECORD_LINES - len(above), hint="")])
+
+
+def _picture(failure: Failure, place: Frame | None) -> list[str]:
+    if place is not None:
+        return picture(place)
+    made = failure.location
+    return picture_of_operator(printable(failure.operator), made) if made else []
 
 
 def _joined(lines: list[str]) -> str:
@@ -173,15 +208,15 @@ def _identity(failure: Failure) -> list[str]:
     return ["  = " + " · ".join(shown)] if shown else []
 
 
-def _callers(exception: BaseException, place: Frame | None, room: int) -> list[str]:
+def _callers(stack: list[Frame], place: Frame | None, room: int, hint: str = " (--full-trace)") -> list[str]:
     """The user's other frames, innermost first, in ``room`` lines."""
-    others = [frame for frame in users_frames(exception.__traceback__) if frame != place]
+    others = [frame for frame in stack if frame != place]
     lines = [f"  = called from {frame}" for frame in reversed(others)]
     if len(lines) <= room:
         return lines
     if room < 1:
         return []
-    return [*lines[: room - 1], f"  = … and {len(lines) - room + 1} more frames (--full-trace)"]
+    return [*lines[: room - 1], f"  = … and {len(lines) - room + 1} more frames{hint}"]
 
 
 def _causes(exception: BaseException) -> list[str]:
@@ -214,10 +249,12 @@ def render_error(error: MiniFlinkError, *, colour: bool = False) -> str:
     red, plain = ("\x1b[1;31m", "\x1b[0m") if colour else ("", "")
     head = f"{red}error:{plain} {printable(error.message, 2 * TEXT_LIMIT)}"
     frame, passed = _located(error)
-    below = [f"  = help: {printable(error.help, 2 * TEXT_LIMIT)}"] if error.help else []
+    below = [f"  = {printable(error.context, 2 * TEXT_LIMIT)}"] if error.context else []
+    below += [f"  = help: {printable(error.help, 2 * TEXT_LIMIT)}"] if error.help else []
     above = [head, *(picture(frame) if frame else [])]
     room = ERROR_LINES - len(above) - len(below)
-    return _joined([*above, *(_callers(passed, frame, room) if passed else []), *below])
+    stack = users_frames(passed.__traceback__) if passed else []
+    return _joined([*above, *_callers(stack, frame, room), *below])
 
 
 def _located(error: MiniFlinkError) -> tuple[Frame | None, BaseException | None]:

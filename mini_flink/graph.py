@@ -47,10 +47,15 @@ class CollectionOptions:
     elements: tuple[bytes, ...] = field(repr=False)
 
     def plain(self) -> list[Any]:
+        return self.digest(len(self.elements))
+
+    def digest(self, count: int) -> list[Any]:
+        """The number of the first ``count`` elements, and what only these very ones give."""
+        first = self.elements[:count]
         digest = hashlib.sha256()
-        for element in self.elements:
+        for element in first:
             digest.update(len(element).to_bytes(8, "big") + element)
-        return [len(self.elements), digest.hexdigest()]
+        return [len(first), digest.hexdigest()]
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,9 @@ from mini_flink.suggest import nearest
 if TYPE_CHECKING:
     from mini_flink.graph import JobGraph
 
+_SHORTEST_SLIP = 4
+_SLIP_LIKENESS = 0.85
+
 EXECUTE_HINT = 'end it with: env.execute("name")'
 
 
@@ -146,7 +149,9 @@ def _run(target: JobTarget) -> None:
         raise _unparsable(target, error) from error
     except ImportError as error:
         raise _unimportable(target, error) from error
-    except Exception as error:  # the job's own top level
+    except KeyboardInterrupt:  # Ctrl-C
+        raise
+    except BaseException as error:  # the job's own top level
         raise _raised(target, error) from error
 
 
@@ -274,15 +279,17 @@ def _missing_module_help(name: str) -> str:
     parent, _, last = name.rpartition(".")
     folder = os.path.join(sys.path[0], *parent.split("."))
     known = [script.removesuffix(".py") for script in _scripts(folder)]
-    match = nearest(last, known if parent else [*known, *sys.stdlib_module_names])
-    if match is not None:
-        return f"did you mean {parent + '.' if parent else ''}{match}?"
+    match = nearest(last, known)
     if parent:
-        return f"check the name; {parent} has no such module"
-    return f"install it, as in: python -m pip install {name}"
+        return f"did you mean {parent}.{match}?" if match else f"check the name; {parent} has no such module"
+    # Most packages resemble some module of Python's: only a slip of the finger is meant.
+    if match is None and len(name) >= _SHORTEST_SLIP:
+        match = nearest(name, sys.stdlib_module_names, cutoff=_SLIP_LIKENESS)
+    asked = f"did you mean {match}? or " if match else ""
+    return f"{asked}install it: pip install {name}"
 
 
-def _raised(target: JobTarget, error: Exception) -> JobError:
+def _raised(target: JobTarget, error: BaseException) -> JobError:
     return JobError(
         f"{summary(error)} while {target.target} was loaded",
         help=f"python shows the whole traceback: {target.command}",

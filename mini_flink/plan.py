@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mini_flink.errors import Location
 from mini_flink.graph import COLLECTION, REQUESTS, CollectionOptions, Edge, JobGraph, Node, RequestOptions
 
 
@@ -24,6 +25,7 @@ class Link:
 
     ``chained``: the target runs in the same stage, by a call. Otherwise records go to ``stage``: by key if
     there is a ``selector``, to the sender's own subtask index if ``forward``, else to its subtasks in turn.
+    ``location`` is the ``key_by``, or the target without one.
     """
 
     target: Node
@@ -33,6 +35,7 @@ class Link:
     selector: Callable[[Any], Any] | None
     chained: bool
     forward: bool
+    location: Location
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ class SourcePlan:
 
     ``selector`` is set if a ``key_by`` stands directly behind the source: whoever feeds the source (the
     gateway) evaluates it. ``target`` is the stage's head (for a source with several consumers: the source
-    itself).
+    itself). ``location`` is the ``key_by``, or the target without one.
     """
 
     node: Node
@@ -72,6 +75,7 @@ class SourcePlan:
     stage: int
     parallelism: int
     selector: Callable[[Any], Any] | None
+    location: Location
 
     @property
     def kind(self) -> str:
@@ -189,6 +193,7 @@ class _Planner:
                 selector=edge.selector,
                 chained=chained,
                 forward=not chained and self._forwards(node, target, edge),
+                location=edge.location or target.location,
             )
 
     @staticmethod
@@ -196,10 +201,10 @@ class _Planner:
         return edge.selector is None and node.parallelism == target.parallelism
 
     def _source(self, node: Node) -> SourcePlan:
-        target, selector = node, None
+        target, selector, location = node, None, node.location
         if self._in_gateway(node):
             [(target, edge)] = self._consumers[node.id]
-            selector = edge.selector
+            selector, location = edge.selector, edge.location or target.location
         return SourcePlan(
             node=node,
             number=self._numbers[node.uid],
@@ -207,4 +212,5 @@ class _Planner:
             stage=self._numbers[target.uid],
             parallelism=self._parallelism(target),
             selector=selector,
+            location=location,
         )

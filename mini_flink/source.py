@@ -13,12 +13,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
-from types import CodeType, TracebackType
+from types import CodeType, FrameType, TracebackType
+
+from mini_flink.errors import Location
 
 PACKAGE = os.path.dirname(os.path.abspath(__file__))
 EXAMPLES = os.path.join(PACKAGE, "examples")
 LIBRARY = os.path.dirname(os.path.abspath(os.__file__))
 INSTALLED = frozenset({"site-packages", "dist-packages"})
+COMPILED = (".pyx", ".pxd", ".pxi")
 SOURCE_LIMIT = 160
 
 
@@ -43,8 +46,11 @@ class Frame:
 
 @lru_cache(maxsize=4096)
 def is_users(file: str) -> bool:
-    """Is this file the user's: not mini_flink's (but for its examples), Python's or a package's?"""
-    if file.startswith("<"):
+    """Is this file the user's: not mini_flink's (but for its examples), Python's or a package's?
+
+    What cannot be read is nobody's: ``<string>``, or the sources of a package that was compiled elsewhere.
+    """
+    if file.endswith(COMPILED) or not os.path.isfile(file):
         return False
     path = os.path.abspath(file)
     if _below(path, PACKAGE):
@@ -74,6 +80,18 @@ def frames(trace: TracebackType | None) -> Iterator[Frame]:
         start, end = _columns(code, trace.tb_lasti, trace.tb_lineno)
         yield Frame(code.co_filename, trace.tb_lineno, code.co_name, start, end)
         trace = trace.tb_next
+
+
+def running_frames(innermost: FrameType | None) -> list[Frame]:
+    """The user's own frames of a stack that is running, outermost first."""
+    stack: list[Frame] = []
+    while innermost is not None:
+        code, line = innermost.f_code, innermost.f_lineno or innermost.f_code.co_firstlineno
+        if is_users(code.co_filename):
+            start, end = _columns(code, innermost.f_lasti, line)
+            stack.append(Frame(code.co_filename, line, code.co_name, start, end))
+        innermost = innermost.f_back
+    return stack[::-1]
 
 
 def users_frames(trace: TracebackType | None) -> list[Frame]:
@@ -109,7 +127,16 @@ def picture(frame: Frame) -> list[str]:
            |                ^^^^^^^^^^
     """
     column = "" if frame.start is None else f":{frame.start + 1}"
-    arrow = f"  --> {frame.place}{column}" + _in(frame.function)
+    return _drawn(f"  --> {frame.place}{column}" + _in(frame.function), frame)
+
+
+def picture_of_operator(name: str, made: Location) -> list[str]:
+    """The same for a line that did not run, but made the operator that failed."""
+    frame = Frame(made.file, made.line, made.function)
+    return _drawn(f"  --> operator {name!r}, made at {frame.place}", frame)
+
+
+def _drawn(arrow: str, frame: Frame) -> list[str]:
     text = linecache.getline(frame.file, frame.line).rstrip()
     if not text:
         return [arrow]

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from mini_flink.errors import MiniFlinkError
+from mini_flink.errors import JobError, MiniFlinkError
 from mini_flink.graph import JobGraph
+
+_FIELDS = ("uid", "kind", "name", "parallelism", "inputs", "options")
+"""The words for the parts of a fingerprint's entries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +74,34 @@ class ProcessSpec:
 
 
 def check_fingerprint(spec: ProcessSpec, graph: JobGraph) -> None:
-    """Every process must have built the same job; MiniFlinkError names the first operator that differs."""
-    mine = graph.fingerprint()
-    if mine == spec.fingerprint:
+    """Every process must have built the same job; JobError names the first operator that differs."""
+    mine, theirs = graph.fingerprint(), spec.fingerprint
+    if mine == theirs:
         return
-    raise MiniFlinkError(
-        f"{spec.label} builds another job than the supervisor: {_first_difference(mine, spec.fingerprint)}",
+    pairs = enumerate(zip_longest(mine, theirs))
+    number, (one, other) = next((number, pair) for number, pair in pairs if pair[0] != pair[1])
+    raise JobError(
+        f"{spec.label} builds another job than the supervisor: "
+        f"operator {number + 1} {_difference(one, other)} in the supervisor",
         help="a job must not depend on time, chance, or what differs between processes",
+        location=graph.nodes[min(number, len(graph.nodes) - 1)].location,
     )
 
 
-def _first_difference(mine: list[Any], theirs: list[Any]) -> str:
-    for one, other in zip(mine, theirs, strict=False):
-        if one != other:
-            return f"{one} here, {other} there"
-    return f"{len(mine)} operators here, {len(theirs)} there"
+def _difference(one: list[Any] | None, other: list[Any] | None) -> str:
+    """How two entries of a fingerprint differ, in words that go on ``in the supervisor``."""
+    if one is None or other is None:
+        here, there = (f"is {_title(entry)}" if entry else "does not exist" for entry in (one, other))
+        return f"{here} here and {there}"
+    if _title(one) != _title(other):
+        return f"is {_title(one)} here and {_title(other)}"
+    what = next(word for word, own, its in zip(_FIELDS, one, other, strict=True) if own != its)
+    if what == "parallelism":
+        return f"is {_title(one)}, with parallelism {one[3] or 'default'} here and {other[3] or 'default'}"
+    return f"is {_title(one)}, with other {what} here than"
+
+
+def _title(entry: list[Any]) -> str:
+    """``map 'map-5'``."""
+    uid, kind, name = entry[:3]
+    return f"{kind} {uid!r}" if name in (uid, kind) else f"{kind} {uid!r} ({name})"

@@ -25,6 +25,8 @@ from urllib.parse import urlsplit
 from mini_flink import execution, jobs
 from mini_flink.config import Settings
 from mini_flink.errors import JobError
+from mini_flink.gateway import problem
+from mini_flink.gateway.port import Answer
 from mini_flink.graph import JobGraph
 from mini_flink.runners.local import LocalDoor
 from mini_flink.runners.twins import TwinJob
@@ -48,19 +50,23 @@ class HarnessReply:
 class JobHarness:
     """A running job. ``job`` is a file, a module's name, or a function that builds and executes one.
 
-    ``settings`` are those of ``serve``, by name. What a failed record would have written to the log is in
-    ``log``. Close it, or use it in a ``with``.
+    ``settings`` are those of ``serve``, by name, and are checked as there; ``mini_flink.toml`` and variables
+    are not read. What belongs to processes, files and sockets has no meaning here: host and port, the data
+    and runtime folders, gateways, the limits and timeouts of headers, bodies and connections (but for
+    ``max_body_bytes``), ``hang_timeout_ms``, ``shutdown_grace_ms``, ``log_segment_bytes``,
+    ``state_map_bytes``, ``accept_inconsistent_state``. What a failed record would have written to the log is
+    in ``log``. Close it, or use it in a ``with``.
 
-    Raises JobError if the job cannot be built, as ``serve`` would say it.
+    Raises JobError if the job cannot be built, as ``serve`` would say it, and ConfigError for a setting.
     """
 
     def __init__(self, job: Job, *args: str, workers: int = 1, **settings: Any) -> None:
         self.log: list[str] = []
         self._stack = ExitStack()
         try:
+            self._settings = Settings.from_dict({**settings, "workers": workers})
             graph = self._load(job, args)
-            self._settings = Settings(**settings)
-            self._job = TwinJob(graph, self._settings, workers, self.log.append)
+            self._job = TwinJob(graph, self._settings, self._settings.workers or 1, self.log.append)
             self._stack.callback(self._job.close)
             self._job.start()
             self._loop = asyncio.SelectorEventLoop()
@@ -122,6 +128,9 @@ class JobHarness:
     async def _exchange(
         self, method: str, path: str, body: bytes, headers: Mapping[str, str]
     ) -> HarnessReply:
+        limit = self._settings.max_body_bytes
+        if len(body) > limit:
+            return _refused(problem.body_too_large(limit))
         sent: list[MutableMapping[str, Any]] = []
 
         async def receive() -> dict[str, Any]:
@@ -137,7 +146,10 @@ class JobHarness:
         return _reply(sent)
 
     async def _turn(self) -> None:
-        if self._job.turn():
+        busy = self._job.turn()
+        # User code may have taken long, here, in the same thread: who has waited too long hears that first.
+        self._door.ingress.tick(time.monotonic())
+        if busy:
             await asyncio.sleep(0)
         else:
             await asyncio.sleep(0.0005)
@@ -190,6 +202,11 @@ def _scope(method: str, path: str, headers: Mapping[str, str]) -> dict[str, Any]
         "query_string": url.query.encode(),
         "headers": raw,
     }
+
+
+def _refused(answer: Answer) -> HarnessReply:
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in answer.headers}
+    return HarnessReply(answer.status, headers, answer.body)
 
 
 def _reply(sent: list[MutableMapping[str, Any]]) -> HarnessReply:

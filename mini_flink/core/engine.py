@@ -181,6 +181,10 @@ class Engine:
                 help="start the job as it was once, let it finish its work, then change it",
             )
 
+    def fed(self, name: str) -> int:
+        """How many elements of a source without requests are committed."""
+        return self._link(name).inbound.committed
+
     def add_feed(self, name: str, stage: int, elements: Iterator[bytes]) -> None:
         """A source without requests feeds ``stage``; those of its elements that are committed are skipped."""
         link = self._link(name)

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from mini_flink.datastream.uids import numbered, operator_uid, source_uid
 from mini_flink.errors import JobError, Location
 from mini_flink.graph import (
     DEFAULT_MAX_PARALLELISM,
@@ -45,6 +46,14 @@ class Draft:
     uid: str | None = None
     parallelism: Parallelism | None = None
     single: bool = False
+
+    @property
+    def keyed(self) -> bool:
+        return any(edge.selector is not None for edge in self.inputs)
+
+    @property
+    def is_sink(self) -> bool:
+        return bool(self.inputs) and self.function is None
 
 
 class GraphBuilder:
@@ -140,15 +149,20 @@ class GraphBuilder:
                 )
 
     def _uids(self) -> list[str]:
-        """Each node's uid: the user's, else its kind and its position among the nodes of that kind.
+        """Each node's uid: the user's, else a generated one.
 
-        Nodes that have a uid count too, so giving one a uid does not rename the others.
+        A draft comes after all that it reads, so the uids of its inputs are known when it is its turn. Those
+        that have a uid count too, so giving one a uid does not rename the next one like it; keyed ones have
+        other uids then anyway.
         """
         seen: dict[str, Draft] = {}
         counts: Counter[str] = Counter()
+        sources = self._sources()
         for draft in self._drafts:
-            counts[draft.kind] += 1
-            uid = draft.uid or f"{draft.kind}-{counts[draft.kind]}"
+            generated = self._generated_uid(draft, list(seen), sources)
+            if draft.uid is None or not draft.keyed:
+                counts[generated] += 1
+            uid = draft.uid or numbered(generated, counts[generated], always=draft.is_sink)
             if uid in seen:
                 raise JobError(
                     f"two operators have the uid {uid!r}: the other is at {seen[uid].location}",
@@ -157,6 +171,30 @@ class GraphBuilder:
                 )
             seen[uid] = draft
         return list(seen)
+
+    def _generated_uid(self, draft: Draft, uids: list[str], sources: list[frozenset[int]]) -> str:
+        if not draft.inputs:
+            return source_uid(draft.options)
+        if draft.is_sink:
+            return draft.kind
+        inputs = ((uids[edge.source], edge.selector is not None) for edge in draft.inputs)
+        return operator_uid(draft.kind, draft.name, inputs, self._like(draft, sources) if draft.keyed else 1)
+
+    def _like(self, draft: Draft, sources: list[frozenset[int]]) -> int:
+        """How many keyed operators that read the same source differ from this one in their place only."""
+        return sum(
+            (other.kind, other.name, other.keyed, other.uid) == (draft.kind, draft.name, True, None)
+            and not sources[draft.id].isdisjoint(sources[other.id])
+            for other in self._drafts
+        )
+
+    def _sources(self) -> list[frozenset[int]]:
+        """The sources that each draft reads, however far up they are."""
+        sources: list[frozenset[int]] = []
+        for draft in self._drafts:
+            above = (sources[edge.source] for edge in draft.inputs)
+            sources.append(frozenset((draft.id,) if not draft.inputs else ()).union(*above))
+        return sources
 
 
 def checked_parallelism(parallelism: object, location: Location) -> Parallelism:

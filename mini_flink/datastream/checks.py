@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mini_flink.datastream.functions import Function, KeySelector
+from mini_flink.datastream.unawaited import refuse_async
 from mini_flink.errors import JobError, Location
 
 
@@ -26,18 +27,10 @@ def check_function(call: str, function: Any, kind: type, method: str, location: 
             help=f"give it a def, a lambda or an object of a class derived from {kind.__name__}",
             location=location,
         )
-    refuse_async(call, target, location)
-
-
-def refuse_async(call: str, function: Any, location: Location) -> None:
-    """An ``async def`` would never be awaited."""
-    for candidate in (function, getattr(function, "__call__", None)):  # noqa: B004
-        if inspect.iscoroutinefunction(candidate) or inspect.isasyncgenfunction(candidate):
-            raise JobError(
-                f"{call}() was given an async def, and nothing awaits it there",
-                help="use a plain def; async calls belong to AsyncDataStream, which a later version brings",
-                location=location,
-            )
+    refuse_async(f"{call}() was given", target, location)
+    if isinstance(function, Function):
+        for name in ("open", "close"):
+            refuse_async(f"{name}() of {type(function).__name__} is", getattr(function, name), location)
 
 
 def selector_function(key_selector: Any, location: Location) -> Callable[[Any], Any]:

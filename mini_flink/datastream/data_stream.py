@@ -52,7 +52,11 @@ class _Named:
         return self
 
     def uid(self, uid: str) -> Self:
-        """Names the operator across versions of the job: its state is found by this."""
+        """Names the operator across versions of the job: its state is found by this.
+
+        A generated one is made of the operator's name and of all that stands before it; if that changes while
+        there is state, the start is refused.
+        """
         draft, location = self._operator("uid"), user_location()
         draft.uid = _checked_text("uid", uid, location)
         return self

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
 from mini_flink.common.typeinfo import TypeInformation
+from mini_flink.datastream.location import user_location
+from mini_flink.datastream.unawaited import refuse_async
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -212,6 +214,8 @@ class ReducingStateDescriptor(StateDescriptor, Generic[T]):
         type_info: TypeHint[T] = None,
     ) -> None:
         super().__init__(name, type_info)
+        reduce = getattr(reduce_function, "reduce", reduce_function)
+        refuse_async(f"the descriptor of state {name!r} was given", reduce, user_location())
         self.reduce_function = reduce_function
 
 
@@ -227,6 +231,9 @@ class AggregatingStateDescriptor(StateDescriptor, Generic[In, Acc, Out]):
         state_type_info: TypeHint[Acc] = None,
     ) -> None:
         super().__init__(name, state_type_info)
+        for method in ("create_accumulator", "add", "get_result"):
+            what = f"{method}() of {type(agg_function).__name__} is"
+            refuse_async(what, getattr(agg_function, method, None), user_location())
         self.agg_function = agg_function
 
 

@@ -13,6 +13,7 @@ from mini_flink.datastream.builder import GraphBuilder, checked_max_parallelism,
 from mini_flink.datastream.data_stream import DataStream
 from mini_flink.datastream.location import user_location
 from mini_flink.datastream.request import Request
+from mini_flink.datastream.uncaught import say_errors_in_short
 from mini_flink.errors import EncodeError, JobError, Location
 from mini_flink.graph import COLLECTION, CollectionOptions, Edge, RequestOptions
 from mini_flink.values import encode
@@ -28,6 +29,7 @@ class StreamExecutionEnvironment:
     """
 
     def __init__(self) -> None:
+        say_errors_in_short()
         self._builder = GraphBuilder()
 
     @staticmethod

@@ -37,6 +37,14 @@ EVENT = "event"
 HISTORY_RECORDS = 100
 WINDOW_MS = 3_600_000
 
+FIELDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "timestamp": ((int,), "milliseconds, a whole number"),
+    "pay_account": ((str,), "a text"),
+    "rcv_account": ((str,), "a text"),
+    "amount": ((int, float), "a number"),
+}
+"""The fields that are read here: the types that JSON gives them, and how to say that."""
+
 AGGREGATES: dict[str, Callable[[list[Any]], float]] = {
     COUNT: lambda values: float(len(values)),
     SUM: lambda values: float(sum(values)),
@@ -48,7 +56,11 @@ def split(payment: dict[str, Any]) -> Iterator[Part]:
     """The event, and what each history has to remember of it.
 
     A record is a plain dict: of all forms it is the cheapest to send.
+
+    What is wrong with a payment is found here, before it is split: later some of its parts would be
+    remembered already when another one fails, and the others would wait for that one for ever.
     """
+    check(payment)
     event_id = uuid.uuid4().hex
     time_ms, payer, receiver = payment["timestamp"], payment["pay_account"], payment["rcv_account"]
 
@@ -59,6 +71,14 @@ def split(payment: dict[str, Any]) -> Iterator[Part]:
     yield part(COUNT, payer, None)
     yield part(SUM, receiver, payment["amount"])
     yield part(COUNT_DISTINCT, payer, receiver)
+
+
+def check(payment: dict[str, Any]) -> None:
+    """ValueError for a payment that could not be evaluated."""
+    for name, (types, what) in FIELDS.items():
+        # The very types: True is an int to Python, but no amount.
+        if type(payment.get(name)) not in types:
+            raise ValueError(f"{name} must be {what}, not {payment.get(name)!r}")
 
 
 class History(KeyedProcessFunction[tuple[str, str], Part, Part]):
@@ -111,6 +131,7 @@ env = StreamExecutionEnvironment.get_execution_environment()
 (
     env.from_requests("/event")
     .flat_map(split)
+    .uid("split")
     .key_by(lambda part: (part["feature"], part["account"]))
     .process(History())
     .uid("history")

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from mini_flink import ids, keys, values, wire
 from mini_flink.core.effects import Effect
 from mini_flink.core.pending import Ended, Extra, Failed, Full, Outcome, PendingMap, Replied, TimedOut
+from mini_flink.errors import is_interrupt
 from mini_flink.failures import Failure, FailureLog, describe
 from mini_flink.gateway import problem
 from mini_flink.gateway.port import JSON_HEADERS, Answer, Done, Refused
@@ -22,6 +23,8 @@ from mini_flink.plan import Plan, SourcePlan
 
 _NO_CONTENT = Answer(204, (), b"")
 _RETRY_AFTER_S = 1
+WAITING_LIMIT = 1024
+"""Requests that may wait at the door, if the pending map has no more places than that."""
 
 
 class DoorSettings(Protocol):
@@ -36,7 +39,7 @@ class DoorSettings(Protocol):
 class _Target:
     """Where the values of one source go."""
 
-    __slots__ = ("_next", "_plan", "_source", "failed", "stage", "taken", "timeout_s", "uid")
+    __slots__ = ("_next", "_plan", "_source", "failed", "location", "stage", "taken", "timeout_s", "uid")
 
     def __init__(self, source: SourcePlan, plan: Plan, timeout_ms: int) -> None:
         self._source = source
@@ -46,6 +49,7 @@ class _Target:
         self.failed = 0
         self.stage = source.stage
         self.uid = source.target.uid
+        self.location = source.location
         self.timeout_s = (source.request_options.timeout_ms or timeout_ms) / 1000
 
     def find(self, value: Any) -> tuple[int, bytes | None]:
@@ -121,7 +125,9 @@ class GatewayIngress:
         now = time.monotonic()
         try:
             subtask, key = target.find(value)
-        except Exception as error:  # the user's key selector
+        except BaseException as error:  # the user's key selector
+            if isinstance(error, GeneratorExit) or is_interrupt(error):
+                raise
             self._submit_failed(target, encoded, error, now, timestamp_ms, done)
             return
         try:
@@ -151,7 +157,7 @@ class GatewayIngress:
         }
 
     def _submit_failed(
-        self, target: _Target, encoded: bytes, error: Exception, now: float, timestamp_ms: int, done: Done
+        self, target: _Target, encoded: bytes, error: BaseException, now: float, timestamp_ms: int, done: Done
     ) -> None:
         """The key selector raised: the log says so here, a worker keeps the dead letter and answers."""
         pending = self._pending
@@ -166,10 +172,11 @@ class GatewayIngress:
         incarnation = pending.identity.incarnation
         error_id = f"g{pending.slot:x}-{incarnation:x}-{self._failed_count:x}"
         request_id = ids.request_id(self._folder_id, pending.slot, incarnation, pending.next_request)
-        text = self._failures.record(Failure(target.uid, error, "", request_id, error_id), timestamp_ms)
+        failure = Failure(target.uid, error, "", request_id, error_id, target.location)
+        text = self._failures.record(failure, timestamp_ms)
         if text:
             self._say("error", text)
-        value = wire.pack([error_id, target.uid, describe(error), encoded])
+        value = wire.pack([error_id, target.uid, describe(error, target.location), encoded])
         pending.submit_failed(done, target.stage, value, target.timeout_s, now, timestamp_ms)
         self._wake()
 
@@ -177,7 +184,7 @@ class GatewayIngress:
 
     def _refuse(self, full: Full, worker: int, again: Callable[[], None], done: Done) -> None:
         self._wake()  # a refusal is counted, and whoever looks wants to see it
-        if not self._admission_wait_s or len(self._queue) >= self._pending.capacity:
+        if not self._admission_wait_s or len(self._queue) >= max(self._pending.capacity, WAITING_LIMIT):
             raise Refused(full.reason, _RETRY_AFTER_S) from full
         self._queue.append((time.monotonic() + self._admission_wait_s, worker, again, done))
 

@@ -8,7 +8,6 @@ one.
 from __future__ import annotations
 
 import asyncio
-import faulthandler
 import logging
 import os
 import signal
@@ -25,7 +24,7 @@ from mini_flink.config import Settings
 from mini_flink.core.base import Identity
 from mini_flink.core.pending import PendingMap
 from mini_flink.errors import MiniFlinkError
-from mini_flink.failures import FailureLog, render_error
+from mini_flink.failures import FailureLog, render_error, render_running
 from mini_flink.gateway.app import GatewayApp
 from mini_flink.gateway.ingress import GatewayIngress
 from mini_flink.gateway.link import GatewayLink
@@ -154,6 +153,7 @@ def main(argv: list[str]) -> int:
     setproctitle.setproctitle(f"mini_flink {spec.label}")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    faulthandler.register(signal.SIGUSR1)  # the supervisor asks a process that hangs where it is
     console.install(spec.label, spec.console_lock)
+    # The supervisor asks a process that hangs where it is.
+    console.show_place_on(signal.SIGUSR1, render_running)
     return GatewayProcess(spec).run()

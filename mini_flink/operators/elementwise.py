@@ -8,6 +8,7 @@ from mini_flink.operators.base import Emit
 from mini_flink.operators.failure import USER_ERRORS
 from mini_flink.operators.operator import Operator
 from mini_flink.operators.results import build_results
+from mini_flink.operators.unawaited import UNAWAITED, refuse_unawaited
 
 
 def build_map(operator: Operator, downstream: Emit) -> Emit:
@@ -16,6 +17,8 @@ def build_map(operator: Operator, downstream: Emit) -> Emit:
     def run(value: Any) -> None:
         try:
             result = function(value)
+            if type(result) in UNAWAITED:
+                refuse_unawaited(result)
         except USER_ERRORS as error:
             fail(error)
         downstream(result)
@@ -28,7 +31,10 @@ def build_filter(operator: Operator, downstream: Emit) -> Emit:
 
     def run(value: Any) -> None:
         try:
-            kept = bool(function(value))
+            kept = function(value)
+            if type(kept) in UNAWAITED:
+                refuse_unawaited(kept)
+            kept = bool(kept)
         except USER_ERRORS as error:
             fail(error)
         if kept:

@@ -14,12 +14,13 @@ from typing import Any, NoReturn
 
 from mini_flink.console import current
 from mini_flink.datastream.functions import Function
-from mini_flink.errors import JobError, MiniFlinkError
+from mini_flink.errors import JobError, Location, MiniFlinkError, is_interrupt
 from mini_flink.failures import summary
 from mini_flink.graph import Node
 from mini_flink.operators.base import CurrentRecord, Emit, Output
 from mini_flink.operators.context import States, WorkerRuntimeContext
 from mini_flink.operators.failure import USER_ERRORS, OperatorFailure, is_ours
+from mini_flink.source import short_path, users_frames
 
 _log = logging.getLogger("mini_flink")
 
@@ -67,7 +68,8 @@ class Operator:
             raise error
         self.counts.failures += 1
         node = self.node
-        raise OperatorFailure(self.number, node.uid, node.name, self.record.decoded_key(), error) from error
+        key = self.record.decoded_key()
+        raise OperatorFailure(self.number, node.uid, node.name, key, error, node.location) from error
 
     def entry(self, run: Emit) -> Emit:
         """The operator's input, counted, and named for what user code prints."""
@@ -89,17 +91,30 @@ class Operator:
         try:
             self.function.open(self._runtime)
         except MiniFlinkError as error:
-            error.location = error.location or self.node.location
+            self._locate(error, error)
             raise
         except USER_ERRORS as error:
-            raise JobError(
+            if is_interrupt(error):
+                raise
+            failed = JobError(
                 f"open() of operator {self.node.name!r} raised {summary(error)}",
                 help="the job cannot start before open() succeeds",
-                location=self.node.location,
-            ) from error
+            )
+            self._locate(failed, error)
+            raise failed from error
         finally:
             self._runtime.opening = False
             current.operator = ""
+
+    def _locate(self, failed: MiniFlinkError, cause: BaseException) -> None:
+        """The user's line that raised, and for which operator it was called; only the latter without one."""
+        made = self.node.location
+        frames = users_frames(cause.__traceback__)
+        if failed.location is None and frames:
+            failed.location = Location(frames[-1].file, frames[-1].line, frames[-1].function)
+            place = f"{short_path(made.file)}:{made.line}"
+            failed.context = f"called for operator {self.node.name!r}, made at {place}"
+        failed.location = failed.location or made
 
     def close(self) -> None:
         """Calls the user's ``close``; what it raises is logged and stops nobody else's."""
@@ -109,6 +124,8 @@ class Operator:
         try:
             self.function.close()
         except USER_ERRORS as error:
+            if is_interrupt(error):
+                raise
             _log.warning("close() of operator %r raised %s", self.node.name, summary(error), exc_info=error)
         finally:
             current.operator = ""
@@ -123,7 +140,9 @@ def _own_copy(node: Node) -> Any:
         return node.function
     try:
         return copy.deepcopy(node.function)
-    except Exception as error:  # the user's own classes decide how they are copied
+    except USER_ERRORS as error:  # the user's own classes decide how they are copied
+        if is_interrupt(error):
+            raise
         raise JobError(
             f"the {type(node.function).__name__} of operator {node.name!r} cannot be copied for each subtask:"
             f" {summary(error)}",

@@ -108,7 +108,10 @@ def _by_key(operator: Operator, link: Link, max_parallelism: int) -> Send:
             if is_ours(error):
                 raise
             operator.counts.failures += 1
-            raise OperatorFailure(link.number, link.target.uid, name, record.decoded_key(), error) from error
+            key_of_input = record.decoded_key()
+            raise OperatorFailure(
+                link.number, link.target.uid, name, key_of_input, error, link.location
+            ) from error
         group = key_group(key, max_parallelism)
         emit(stage, subtask_of_group(group, max_parallelism, parallelism), key, encoded)
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from types import GeneratorType
 from typing import Any
 
 from mini_flink.common.row import Row
 from mini_flink.console import current
 from mini_flink.operators.base import Emit
-from mini_flink.operators.failure import USER_ERRORS
+from mini_flink.operators.failure import USER_ERRORS, is_ours
 from mini_flink.operators.operator import Operator
+from mini_flink.operators.unawaited import UNAWAITED, refuse_unawaited
 
 
 def build_results(operator: Operator, downstream: Emit) -> Callable[[Any], None]:
@@ -44,6 +44,8 @@ def build_results(operator: Operator, downstream: Emit) -> Callable[[Any], None]
 
 def _iterator(results: Any) -> Iterator[Any]:
     """Values that can be iterated but are meant as one value are refused: their parts would go on."""
+    if type(results) in UNAWAITED:
+        refuse_unawaited(results)
     single = isinstance(results, str | bytes | bytearray | dict | Row) or hasattr(results, "_fields")
     if single or not hasattr(results, "__iter__"):
         raise TypeError(
@@ -58,5 +60,8 @@ def _close(iterator: Iterator[Any]) -> None:
     """Ends a generator now: its ``finally`` must not touch state when the next record is at work."""
     close = getattr(iterator, "close", None)
     if close is not None:
-        with suppress(*USER_ERRORS):
+        try:
             close()
+        except USER_ERRORS as error:  # the record has failed already, and not from this
+            if is_ours(error):
+                raise

@@ -20,6 +20,7 @@ from mini_flink.datastream.state import (
 from mini_flink.errors import JobError
 from mini_flink.keys import decode_key, encode_key
 from mini_flink.operators.base import CurrentRecord, KeyedStore
+from mini_flink.operators.unawaited import UNAWAITED, refuse_unawaited
 from mini_flink.state.layout import state_prefix
 from mini_flink.values import decode, decode_many, encode
 
@@ -179,6 +180,8 @@ class StoredReduction(ReducingState[Any]):
         """Adds the value; what the state then holds."""
         data = self._slot.read()
         combined = value if data is None else self._function(decode(data), value)
+        if type(combined) in UNAWAITED:
+            refuse_unawaited(combined)
         self._slot.write(encode(combined))
         return combined
 
@@ -198,7 +201,10 @@ class StoredAggregation(AggregatingState[Any, Any]):
     def add(self, value: Any) -> None:
         data = self._slot.read()
         accumulator = self._function.create_accumulator() if data is None else decode(data)
-        self._slot.write(encode(self._function.add(value, accumulator)))
+        accumulator = self._function.add(value, accumulator)
+        if type(accumulator) in UNAWAITED:
+            refuse_unawaited(accumulator)
+        self._slot.write(encode(accumulator))
 
     def clear(self) -> None:
         self._slot.remove()

@@ -11,6 +11,7 @@ import os
 import socket
 import sys
 import time
+from types import ModuleType
 
 from mini_flink import config_layers
 from mini_flink.config import Settings
@@ -27,6 +28,8 @@ from mini_flink.gateway.sources import routes_of
 from mini_flink.graph import JobGraph
 from mini_flink.ids import gateway_name
 from mini_flink.runners.twins import FOLDER_ID, TwinJob
+from mini_flink.source import short_path
+from mini_flink.supervisor.words import curl_line, routes
 from mini_flink.transport.memory import MemoryTransport
 
 _TURNS_AT_ONCE = 16
@@ -49,7 +52,7 @@ def _run(graph: JobGraph) -> None:
     job = TwinJob(graph, settings, settings.workers or 1, say)
     job.start()
     if job.plan.request_sources:
-        _serve(job, settings)
+        _serve(job, graph, settings)
     else:
         while job.turn():
             pass
@@ -100,8 +103,9 @@ class LocalDoor:
 class _Pump:
     """Turns the workers whenever something arrives for them or is due."""
 
-    def __init__(self, job: TwinJob) -> None:
+    def __init__(self, job: TwinJob, ingress: GatewayIngress) -> None:
         self._job = job
+        self._ingress = ingress
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         for worker in job.workers:
@@ -114,7 +118,10 @@ class _Pump:
             self._timer.cancel()
             self._timer = None
         for _ in range(_TURNS_AT_ONCE):
-            if not self._job.turn():
+            busy = self._job.turn()
+            # User code may have taken long, here, in the same thread: who waited too long hears that first.
+            self._ingress.tick(time.monotonic())
+            if not busy:
                 break
         now = time.monotonic()
         due = self._job.due_s(now)
@@ -130,11 +137,11 @@ class _Pump:
                 self._loop.remove_reader(worker.transport.fileno())
 
 
-def _serve(job: TwinJob, settings: Settings) -> None:
+def _serve(job: TwinJob, graph: JobGraph, settings: Settings) -> None:
     sock = _bound_socket(settings)
     try:
         with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
-            runner.run(_serve_forever(job, settings, sock))
+            runner.run(_serve_forever(job, graph, settings, sock))
     except KeyboardInterrupt:
         say("Stopped; the state is gone.")
 
@@ -154,21 +161,32 @@ def _bound_socket(settings: Settings) -> socket.socket:
     return sock
 
 
-def _say_ready(job: TwinJob, sock: socket.socket) -> None:
+def _say_ready(job: TwinJob, graph: JobGraph, sock: socket.socket) -> None:
     """Only when it is true: whoever reads it may send a request at once."""
     host, port = sock.getsockname()[:2]
     say(f"{job.plan.job_name}: http://{host}:{port} in this one process.")
+    say(f"Serves {routes(graph)}. Ctrl-C stops.")
+    main = sys.modules["__main__"]
+    attempt = curl_line(graph, str(main.__doc__ or ""), f"http://{host}:{port}")
+    if attempt:
+        say(f"Try {attempt}")
     say("Nothing is durable: the state ends with the process.")
-    say("For durable state and several processes: python -m mini_flink serve FILE. Ctrl-C stops.")
+    say(f"For durable state and several processes: python -m mini_flink serve {_job_text(main, graph)}")
 
 
-async def _serve_forever(job: TwinJob, settings: Settings, sock: socket.socket) -> None:
+def _job_text(main: ModuleType, graph: JobGraph) -> str:
+    """What ``serve`` is to be given for the job that Python runs: a module's name, or a file."""
+    spec = main.__spec__
+    return short_path(graph.location.file) if spec is None else spec.name.removesuffix(".__main__")
+
+
+async def _serve_forever(job: TwinJob, graph: JobGraph, settings: Settings, sock: socket.socket) -> None:
     door = LocalDoor(job, settings)
     door.open(job)
-    pump = _Pump(job)
+    pump = _Pump(job, door.ingress)
     server = HttpServer(settings, door.app, sock)
     await server.start()
-    _say_ready(job, sock)
+    _say_ready(job, graph, sock)
     try:
         await asyncio.Event().wait()
     finally:

@@ -4,7 +4,8 @@
   group is one range.
 * ``O`` peer, number: an outbox record that is not acknowledged.
 * ``D`` error id: a dead letter.
-* ``M`` name: the channels' positions, and the registry of states.
+* ``M`` name: the channels' positions, the registry of states, and what the collections were at the last
+  start.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ DEAD_LETTER = b"D"
 META = b"M"
 CHANNELS = META + b"channels"
 REGISTRY = META + b"state:"
+COLLECTION = META + b"collection:"
 
 _STATE_PREFIX = struct.Struct(">cHHB")
 _NUMBER = struct.Struct(">Q")

@@ -187,7 +187,7 @@ class Supervisor:
     def _fail(self, text: str, exit_code: int) -> None:
         """No restart will help. What was answered is committed: the processes are just killed."""
         if self._state != ENDED:
-            _say(text)
+            _say(text.rstrip("\n"))
             self._exit_code = exit_code
             self._state = ENDED
             if not all(member.policy.was_ready for member in self._fleet if member.role == "worker"):
@@ -261,7 +261,9 @@ class Supervisor:
             member.kill(what)
         else:
             console.event("warn", f"{member.title} (pid {member.pid}) is {what}")
-            member.show_stack()
+            if member.pid is not None and not procfs.is_stopped(member.pid):
+                # A stopped process would answer when it goes on, and is nowhere then.
+                member.show_stack()
 
     # --- shut-down --------------------------------------------------------------------------------------
 

@@ -6,7 +6,6 @@ background work. Called as ``python -m mini_flink.worker SPEC``.
 
 from __future__ import annotations
 
-import faulthandler
 import os
 import signal
 import time
@@ -20,7 +19,7 @@ from mini_flink import plan as plans
 from mini_flink.config import Settings
 from mini_flink.core.base import Identity
 from mini_flink.errors import MiniFlinkError, StorageFullError
-from mini_flink.failures import render_error
+from mini_flink.failures import render_error, render_running
 from mini_flink.ids import SUPERVISOR
 from mini_flink.jobs import JobTarget, load_graph
 from mini_flink.locks import FolderLock
@@ -108,7 +107,7 @@ class WorkerProcess:
     def _warnings(self) -> list[str]:
         return [
             f"operator {uid!r} keeps state and has no uid of its own: a change of the job may change the "
-            'generated one, and its state would not be found. Name it: .uid("…")'
+            'generated one, and the start would then be refused. Name it: .uid("…")'
             for uid in self._worker.unnamed_stateful_operators
         ]
 
@@ -196,6 +195,7 @@ class WorkerProcess:
         for gauge, value in engine.gauges().items():
             page.set(gauge, value)
         page.set("log_bytes", self._devices.log.size_bytes)
+        console.finish_ended()
         self._worker.undertaker.say_repeats(time.time_ns() // 1_000_000)
 
     def _close(self) -> None:
@@ -223,6 +223,7 @@ def main(argv: list[str]) -> int:
     setproctitle.setproctitle(f"mini_flink {spec.label}")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    faulthandler.register(signal.SIGUSR1)  # the supervisor asks a process that hangs where it is
     console.install(spec.label, spec.console_lock)
+    # The supervisor asks a process that hangs where it is.
+    console.show_place_on(signal.SIGUSR1, render_running)
     return WorkerProcess(spec).run()

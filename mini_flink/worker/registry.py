@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from mini_flink import wire
 from mini_flink.errors import FolderError
+from mini_flink.graph import CollectionOptions, Node
 from mini_flink.state import layout
 from mini_flink.state.base import Table
 from mini_flink.state.overlay import Overlay
@@ -75,6 +76,30 @@ class Registry:
         self._stored[entry.operator, entry.name] = entry
         key = layout.REGISTRY + entry.operator.to_bytes(2, "big") + entry.name.encode()
         self._overlay.put_entry(layout.REGISTRY, key, wire.pack(entry))
+
+    def check_collection(self, node: Node, number: int, committed: int) -> None:
+        """FolderError if elements that were there at the last start are others now, once any is committed.
+
+        What is committed is skipped by count: other elements in its place would never be run. New ones may be
+        appended.
+        """
+        options = node.options
+        if not isinstance(options, CollectionOptions):
+            return
+        key = layout.COLLECTION + number.to_bytes(2, "big")
+        stored = self._overlay.get(key)
+        if stored is not None and committed:
+            before = wire.unpack(stored)
+            if options.digest(before[0]) != before:
+                raise FolderError(
+                    f"the elements of the source {node.uid!r} have changed, and {committed} of its "
+                    f"{before[0]} are done",
+                    help='append new elements at the end, or give the source another uid: .uid("…")',
+                    location=node.location,
+                )
+        now = wire.pack(options.plain())
+        if now != stored:
+            self._overlay.put(key, now)
 
     @property
     def stateful_operators(self) -> list[int]:

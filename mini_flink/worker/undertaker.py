@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mini_flink import ids, keys, wire
-from mini_flink.errors import DecodeError, RecordError
+from mini_flink.errors import DecodeError, Location, RecordError
 from mini_flink.failures import Failure, FailureLog, describe
 from mini_flink.operators.failure import OperatorFailure
 
@@ -14,7 +14,10 @@ LETTER_FORMAT = 1
 
 
 class Undertaker:
-    """Buries the failed records of one worker. ``say`` prints; ``uids`` names operators by their numbers."""
+    """Buries the failed records of one worker. ``say`` prints.
+
+    ``uids`` names operators by their numbers, ``locations`` says where those of this job were made.
+    """
 
     def __init__(
         self,
@@ -22,6 +25,7 @@ class Undertaker:
         incarnation: int,
         folder_id: int,
         uids: Mapping[int, str],
+        locations: Mapping[int, Location],
         log: FailureLog,
         say: Callable[[str], None],
     ) -> None:
@@ -29,6 +33,7 @@ class Undertaker:
         self._incarnation = incarnation
         self._folder_id = folder_id
         self._uids = uids
+        self._locations = locations
         self._log = log
         self._say = say
         self._count = 0
@@ -43,10 +48,11 @@ class Undertaker:
         operator = error.uid if isinstance(error, OperatorFailure) else self._uid(record.stage)
         request_id = self._request_id(record)
         key = _key_text(record.key)
-        text = self._log.record(Failure(operator, cause, key, request_id, error_id), now_ms)
+        made = error.location or self._locations.get(record.stage)
+        text = self._log.record(Failure(operator, cause, key, request_id, error_id, made), now_ms)
         if text:
             self._say(text)
-        return error_id, operator, self._letter(record, error_id, operator, describe(cause), now_ms)
+        return error_id, operator, self._letter(record, error_id, operator, describe(cause, made), now_ms)
 
     def _bury_unrouted(self, record: wire.Record, now_ms: int) -> tuple[str, str, bytes]:
         """The key selector raised in the gateway, which has logged it: only the dead letter is to be made."""

@@ -78,7 +78,13 @@ class Worker:
         self._devices = devices
         failures = FailureLog(full_trace=settings.full_trace)
         self.undertaker = Undertaker(
-            place.index, identity.incarnation, place.folder_id, place.uids, failures, say
+            place.index,
+            identity.incarnation,
+            place.folder_id,
+            place.uids,
+            {number: node.location for number, node in plan.operators.items()},
+            failures,
+            say,
         )
         self.engine = Engine(
             identity,
@@ -126,8 +132,10 @@ class Worker:
         engine.tasks = self.tasks
         for source in plan.collection_sources:
             if place.index == plan.worker_of(source.stage, 0):
+                name = f"c{source.number}"
+                registry.check_collection(source.node, source.number, engine.fed(name))
                 elements = plan.collection_elements(source.node)
-                engine.add_feed(f"c{source.number}", source.stage, elements)
+                engine.add_feed(name, source.stage, elements)
 
     def greet(self, peers: Mapping[str, Sequence[Any]]) -> None:
         """Connect to the peers and say hello."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import re
 
 import pytest
 
@@ -49,16 +50,131 @@ def test_a_graph_is_frozen(graph_of):
         graph.nodes[0].name = "other"
 
 
-def test_generated_uids_stay_when_others_are_given_one(graph_of):
+def uids_of(graph):
+    return [node.uid for node in graph.nodes]
+
+
+def test_generated_uids_are_readable_and_stay_when_others_like_them_are_given_one(graph_of):
     def plain(env):
-        env.from_collection([1]).map(lambda v: v).map(lambda v: v).print()
+        numbers = env.from_collection([1])
+        numbers.map(lambda v: v).print()
+        numbers.map(lambda v: v).print()
+        env.from_collection([2]).print()
+        env.from_requests("/a", ["PUT", "POST"]).reply()
 
     def named(env):
-        env.from_collection([1]).map(lambda v: v).uid("mine").map(lambda v: v).print()
+        numbers = env.from_collection([1])
+        numbers.map(lambda v: v).uid("mine").print()
+        numbers.map(lambda v: v).print()
 
-    assert [node.uid for node in graph_of(plain).nodes] == ["collection-1", "map-1", "map-2", "print-1"]
-    assert [node.uid for node in graph_of(named).nodes] == ["collection-1", "mine", "map-2", "print-1"]
-    assert [node.has_uid for node in graph_of(named).nodes] == [False, True, False, False]
+    plain_uids = uids_of(graph_of(plain))
+    one = plain_uids[1]
+    assert re.fullmatch("map-[0-9a-f]{6}", one)
+    assert plain_uids == [
+        "collection", one, "print-1", f"{one}-2", "print-2", "collection-2", "print-3",
+        "POST PUT /a", "reply-1",
+    ]  # fmt: skip
+    assert uids_of(graph_of(named)) == ["collection", "mine", "print-1", f"{one}-2", "print-2"]
+    assert [node.has_uid for node in graph_of(named).nodes] == [False, True, False, False, False]
+
+
+def test_what_a_job_gets_is_the_same_in_every_version_of_python(graph_of):
+    graph = graph_of(lambda env: env.from_requests("/a").key_by(lambda v: v).reduce(max).reply())
+    assert uids_of(graph) == ["POST /a", "reduce-ab6260", "reply-1"]
+
+
+def add(one, other):
+    return one + other
+
+
+def keep(value, ctx):
+    yield value
+
+
+def totals(stream):
+    return stream.key_by(lambda v: v).reduce(add)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        lambda stream: totals(stream.key_by(lambda v: v).process(keep)),
+        lambda stream: totals(stream.map(lambda v: v)),
+        lambda stream: totals(stream.filter(bool)),
+        lambda stream: totals(stream).name("renamed"),
+    ],
+)
+def test_what_stands_before_an_operator_or_its_name_makes_its_generated_uid_another(graph_of, changed):
+    """Else an inserted operator would take over the state of the one behind it, or of itself."""
+    uids = [
+        uids_of(graph_of(lambda env, of=of: of(env.from_requests("/a")).reply())) for of in (totals, changed)
+    ]
+    assert {uid for uid in uids[0] if "reduce" in uid} & {uid for uid in uids[1] if "reduce" in uid} == set()
+
+
+def test_an_inserted_operator_of_the_same_kind_does_not_get_the_old_ones_uid(graph_of):
+    def old(env):
+        env.from_requests("/a").key_by(lambda v: v).process(keep).name("total").reply()
+
+    def new(env):
+        keyed = env.from_requests("/a").key_by(lambda v: v).process(keep).name("seen")
+        keyed.key_by(lambda v: v).process(keep).name("total").reply()
+
+    assert set(uids_of(graph_of(old))[1:2]) & set(uids_of(graph_of(new))) == set()
+
+
+def parsed(stream):
+    return stream.map(lambda v: v)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (totals, lambda source: totals(totals(source))),
+        (totals, lambda source: [totals(source), totals(source)]),
+        (
+            lambda source: totals(parsed(source)),
+            lambda source: [totals(parsed(source)), totals(parsed(source))],
+        ),
+    ],
+)
+def test_one_more_of_the_same_before_or_beside_takes_over_nothing(graph_of, old, new):
+    """Which of them is the old one cannot be seen: none is."""
+    before, after = (
+        {node.uid for node in graph_of(lambda env, of=of: of(env.from_requests("/a"))).nodes if node.keyed}
+        for of in (old, new)
+    )
+    assert (len(before), len(after), before & after) == (1, 2, set())
+
+
+def test_one_more_of_the_same_with_a_uid_changes_nothing(graph_of):
+    def more(env):
+        source = env.from_requests("/a")
+        totals(source).uid("new")
+        totals(source)
+
+    assert uids_of(graph_of(more))[2] == uids_of(graph_of(lambda env: totals(env.from_requests("/a"))))[1]
+
+
+def test_an_unrelated_branch_or_what_stands_behind_changes_no_generated_uid(graph_of):
+    def more(env):
+        env.from_requests("/before").key_by(lambda v: v).process(keep).reply()
+        stream = totals(env.from_requests("/a"))
+        stream.map(lambda v: v).reply()
+        env.from_collection([1]).key_by(lambda v: v).reduce(add).print()
+
+    alone = uids_of(graph_of(lambda env: totals(env.from_requests("/a")).reply()))
+    assert alone[1] == uids_of(graph_of(more))[4]
+
+
+def test_a_uid_of_ones_own_keeps_what_stands_behind_as_it_is(graph_of):
+    def job(env, insert):
+        stream = env.from_requests("/a")
+        stream = stream.filter(bool) if insert else stream
+        totals(stream.map(lambda v: v).uid("parsed")).reply()
+
+    one, other = (uids_of(graph_of(lambda env, i=insert: job(env, i))) for insert in (False, True))
+    assert one[2] == other[3]
 
 
 def test_names_come_from_the_user_else_from_the_function(graph_of):

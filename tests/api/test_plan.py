@@ -21,26 +21,31 @@ def same(value):
     return value
 
 
-def uids(stage):
-    return [node.uid for node in stage.nodes]
+def short(node):
+    """``map1``: the kind, and the position in the graph."""
+    return f"{node.kind}{node.id}"
+
+
+def shorts(stage):
+    return [short(node) for node in stage.nodes]
 
 
 def links(plan, node_id):
-    return [(link.target.uid, link.stage, link.chained, link.forward) for link in plan.links[node_id]]
+    return [(short(link.target), link.stage, link.chained, link.forward) for link in plan.links[node_id]]
 
 
 def test_a_chain_behind_requests_is_one_stage(plan_of):
     plan = plan_of(lambda env: env.from_requests("/a").map(same).filter(same).reply())
     [stage] = plan.stages.values()
-    assert (stage.number, stage.uid, stage.parallelism, stage.keyed) == (11, "map-1", 2, False)
-    assert uids(stage) == ["map-1", "filter-1", "reply-1"]
+    assert (stage.number, stage.uid, stage.parallelism, stage.keyed) == (11, stage.head.uid, 2, False)
+    assert shorts(stage) == ["map1", "filter2", "reply3"]
     [source] = plan.request_sources
     assert (source.number, source.stage, source.parallelism, source.selector) == (10, 11, 2, None)
     assert source.request_options.path == "/a"
     assert 0 not in plan.links
     assert plan.collection_sources == ()
-    assert {number: node.uid for number, node in plan.operators.items()} == {
-        10: "requests-1", 11: "map-1", 12: "filter-1", 13: "reply-1",
+    assert {number: short(node) for number, node in plan.operators.items()} == {
+        10: "requests0", 11: "map1", 12: "filter2", 13: "reply3",
     }  # fmt: skip
 
 
@@ -48,7 +53,7 @@ def test_key_by_behind_requests_is_for_the_gateway(plan_of):
     plan = plan_of(lambda env: env.from_requests("/a").key_by(lambda v: v["k"]).map(same).reply())
     [source] = plan.sources
     assert source.selector({"k": 3}) == 3
-    assert source.target.uid == "map-1"
+    assert short(source.target) == "map1"
     assert plan.stages[source.stage].keyed
 
 
@@ -56,8 +61,8 @@ def test_key_by_begins_a_stage(plan_of):
     plan = plan_of(
         lambda env: env.from_requests("/a").map(same).key_by(same).map(same).key_by(same).filter(same)
     )
-    assert [uids(stage) for stage in plan.stages.values()] == [["map-1"], ["map-2"], ["filter-1"]]
-    assert links(plan, 1) == [("map-2", 12, False, False)]
+    assert [shorts(stage) for stage in plan.stages.values()] == [["map1"], ["map2"], ["filter3"]]
+    assert links(plan, 1) == [("map2", 12, False, False)]
     assert plan.links[1][0].selector is same
 
 
@@ -68,7 +73,7 @@ def test_declared_parallelism_makes_stages_whatever_the_number_of_workers(plan_o
         stream.filter(same).set_parallelism(2).map(same).set_parallelism(3)
 
     plan = plan_of(job, workers)
-    assert [uids(stage) for stage in plan.stages.values()] == [["map-1"], ["map-2", "filter-1"], ["map-3"]]
+    assert [shorts(stage) for stage in plan.stages.values()] == [["map1"], ["map2", "filter3"], ["map4"]]
     assert [stage.parallelism for stage in plan.stages.values()] == [workers, 2, 3]
 
 
@@ -79,13 +84,10 @@ def test_several_consumers_make_a_stage_of_the_source(plan_of):
         source.key_by(same).filter(same)
 
     plan = plan_of(job)
-    assert [uids(stage) for stage in plan.stages.values()] == [
-        ["requests-1", "map-1", "reply-1"],
-        ["filter-1"],
-    ]
+    assert [shorts(stage) for stage in plan.stages.values()] == [["requests0", "map1", "reply2"], ["filter3"]]
     [source] = plan.sources
-    assert (source.stage, source.target.uid, source.selector) == (10, "requests-1", None)
-    assert links(plan, 0) == [("map-1", 10, True, False), ("filter-1", 13, False, False)]
+    assert (source.stage, short(source.target), source.selector) == (10, "requests0", None)
+    assert links(plan, 0) == [("map1", 10, True, False), ("filter3", 13, False, False)]
 
 
 def test_an_operator_with_several_inputs_heads_a_stage(plan_of):
@@ -95,9 +97,9 @@ def test_an_operator_with_several_inputs_heads_a_stage(plan_of):
         one.union(two).map(same).reply()
 
     plan = plan_of(job)
-    assert uids(plan.stages[14]) == ["map-2", "reply-1"]
-    assert links(plan, 1) == [("map-2", 14, False, True)]
-    assert links(plan, 3) == [("map-2", 14, False, False)]
+    assert shorts(plan.stages[14]) == ["map4", "reply5"]
+    assert links(plan, 1) == [("map4", 14, False, True)]
+    assert links(plan, 3) == [("map4", 14, False, False)]
 
 
 def test_two_sources_may_lead_to_one_operator(plan_of):
@@ -114,7 +116,7 @@ def test_a_union_with_itself_arrives_twice(plan_of):
         source.union(source).map(same).reply()
 
     plan = plan_of(job)
-    assert links(plan, 0) == [("map-1", 11, False, True), ("map-1", 11, False, True)]
+    assert links(plan, 0) == [("map1", 11, False, True), ("map1", 11, False, True)]
 
 
 def test_a_collection_is_a_stage_of_one_subtask(plan_of):
@@ -122,12 +124,12 @@ def test_a_collection_is_a_stage_of_one_subtask(plan_of):
     [source] = plan.collection_sources
     assert (source.stage, source.parallelism, plan.stages[source.stage].parallelism) == (10, 1, 1)
     assert [decode(element) for element in plan.collection_elements(source.node)] == [{"n": 1}, (2, 3)]
-    assert links(plan, 0) == [("map-1", 11, False, False)]
+    assert links(plan, 0) == [("map1", 11, False, False)]
 
 
 def test_what_is_declared_with_one_subtask_chains_to_a_collection(plan_of):
     plan = plan_of(lambda env: env.from_collection([1]).map(same).set_parallelism(1).print())
-    assert [uids(stage) for stage in plan.stages.values()] == [["collection-1", "map-1"], ["print-1"]]
+    assert [shorts(stage) for stage in plan.stages.values()] == [["collection0", "map1"], ["print2"]]
 
 
 def test_subtasks_are_dealt_to_workers_in_turn(plan_of):

@@ -10,10 +10,14 @@ import pytest
 from mini_flink import execution
 from mini_flink.common import Duration
 from mini_flink.datastream import (
+    AggregateFunction,
+    AggregatingStateDescriptor,
     KeyedProcessFunction,
     KeySelector,
     MapFunction,
     ProcessFunction,
+    ReduceFunction,
+    ReducingStateDescriptor,
     StreamExecutionEnvironment,
 )
 from mini_flink.errors import EXIT_CONFIG, JobError
@@ -187,15 +191,61 @@ def test_the_same_method_and_path_twice(refusal_of):
     assert error.location.line == first + 2
 
 
-@pytest.mark.parametrize("uid", ["mine", "map-1"])
+@pytest.mark.parametrize("uid", ["mine", "POST /a"])
 def test_a_uid_twice(refusal_of, uid):
     def job(env):
         env.from_requests("/a").map(lambda v: v).filter(bool).uid(uid).map(lambda v: v).uid("mine").reply()
 
-    if uid == "map-1":
-        assert "'map-1'" in refusal_of(job).message
-    else:
-        assert "'mine'" in refusal_of(job).message
+    assert repr(uid) in refusal_of(job).message
+
+
+class OpensLater(Identity):
+    async def open(self, runtime_context):
+        """Would never run."""
+
+
+class ClosesLater(Identity):
+    async def close(self):
+        """Would never run."""
+
+
+@pytest.mark.parametrize(("function", "method"), [(OpensLater(), "open"), (ClosesLater(), "close")])
+def test_an_async_open_or_close(refusal_of, function, method):
+    error = refusal_of(lambda env: env.from_requests("/a").map(function).reply())
+    assert f"{method}() of {type(function).__name__} is an async def" in error.message
+
+
+class AddsLater(AggregateFunction):
+    def create_accumulator(self):
+        return 0
+
+    async def add(self, value, accumulator):
+        return accumulator
+
+    def get_result(self, accumulator):
+        return accumulator
+
+    def merge(self, a, b):
+        return a
+
+
+class ReducesLater(ReduceFunction):
+    async def reduce(self, value1, value2):
+        return value1
+
+
+@pytest.mark.parametrize(
+    "describe",
+    [
+        lambda: AggregatingStateDescriptor("sum", AddsLater()),
+        lambda: ReducingStateDescriptor("sum", ReducesLater()),
+        lambda: ReducingStateDescriptor("sum", later),
+    ],
+)
+def test_a_state_whose_function_is_async(describe):
+    with pytest.raises(JobError, match="async def") as caught:
+        describe()
+    assert caught.value.location.file == __file__
 
 
 def test_streams_of_two_environments_do_not_mix(refusal_of):

@@ -77,6 +77,58 @@ def test_a_partial_line_waits_for_its_end_and_leaves_at_exit(tmp_path):
     assert done.stdout == "raw\n[worker 0] ab\n[worker 0] rest\n"
 
 
+def test_a_partial_line_is_ended_when_another_operator_or_request_speaks(tmp_path):
+    done = run(
+        "in_record()\nprint('a', end='')\nconsole.current.request = lambda: '00c0-02'\nprint('b', end='')\n"
+        "print('c', end='')\nconsole.current.operator = 'reply'\nprint('d')\n"
+        "print('e', end='')\nbetween()\nprint('\\nf')",
+        tmp_path,
+    )
+    assert done.stdout.splitlines() == [
+        f"{PREFIX} a",
+        "[worker 0 · total · 00c0-02] bc",
+        "[worker 0 · reply · 00c0-02] d",
+        "[worker 0 · reply · 00c0-02] e",
+        "[worker 0] ",
+        "[worker 0] f",
+    ]
+
+
+def test_a_partial_line_keeps_the_name_of_who_began_it_at_the_end(tmp_path):
+    done = run("in_record()\nprint('a', end='')\nbetween()\nconsole.finish()", tmp_path)
+    assert done.stdout == f"{PREFIX} a\n"
+
+
+def test_a_partial_line_of_a_record_that_is_done_can_be_written_early(tmp_path):
+    done = run(
+        "print('a', end='')\nconsole.finish_ended()\nin_record()\nprint('b', end='')\n"
+        "console.finish_ended()\nbetween()\nconsole.finish_ended()\nos._exit(0)",
+        tmp_path,
+    )
+    assert done.stdout == f"[worker 0] a\n{PREFIX} b\n"
+
+
+def test_a_signal_asks_for_the_place(tmp_path):
+    (tmp_path / "job.py").write_text(
+        "import os, signal\n\n\ndef hang():\n    os.kill(os.getpid(), signal.SIGUSR1)\n"
+    )
+    done = run(
+        "import signal\nfrom mini_flink.failures import render_running\n"
+        "sys.path.insert(0, '')\nimport job\n"
+        "console.show_place_on(signal.SIGUSR1, render_running)\n"
+        "os.kill(os.getpid(), signal.SIGUSR1)\nin_record()\njob.hang()",
+        tmp_path,
+    )
+    first, *more = done.stderr.splitlines()
+    assert first.endswith("warn   worker 0: this is where it is, in operator total")
+    assert more == [
+        "  --> job.py:5:5 in hang",
+        "  |",
+        "5 | os.kill(os.getpid(), signal.SIGUSR1)",
+        "  | " + "^" * 36,
+    ]
+
+
 def test_finish_writes_partial_lines_before_a_hard_exit(tmp_path):
     assert run("print('rest', end='')\nconsole.finish()\nos._exit(0)", tmp_path).stdout == "[worker 0] rest\n"
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mini_flink.errors import EncodeError, JobError, Location
+from mini_flink.errors import EncodeError, JobError, Location, RecordError
 from mini_flink.failures import (
     REPEAT_WINDOW_MS,
     WINDOWS_LIMIT,
@@ -20,6 +20,7 @@ from mini_flink.failures import (
     printable,
     render,
     render_error,
+    render_running,
 )
 from mini_flink.source import is_users
 
@@ -134,9 +135,78 @@ def test_the_help_of_our_own_errors_is_shown(load):
     assert render(Failure("x", raised(refuse))).endswith("  = help: keep its address\n")
 
 
-def test_an_exception_without_any_frame_of_the_user():
+def test_without_any_frame_of_the_user_the_line_that_made_the_operator_is_shown(load, tmp_path):
+    load("import json\nstream = map(json.loads, [])\n")
+    made = Location(f"{tmp_path}/job.py", 2)
+    shown = render(Failure("map-3", raised(json.loads, "{"), key="1", location=made))
+    assert shown.splitlines()[1:] == [
+        "  --> operator 'map-3', made at job.py:2",
+        "  |",
+        "2 | stream = map(json.loads, [])",
+        "  = key 1",
+    ]
+    assert "decoder.py" not in render(Failure("map-3", raised(json.loads, "{")))
+
+
+def test_causes_show_no_lines_but_the_users(load):
+    def refuse():
+        try:
+            json.loads("{")
+        except ValueError as error:
+            raise EncodeError("not to be stored") from error
+
     shown = render(Failure("x", raised(json.loads, "{")))
-    assert "decoder.py" in shown
+    assert ".py" not in shown
+    error = raised(refuse)
+    shown = render(Failure("x", error.with_traceback(None)))
+    assert shown.splitlines()[0] == "not to be stored, in operator x"
+    assert "caused by json.decoder.JSONDecodeError" in shown
+    assert "decoder.py" not in shown
+
+
+def test_our_own_errors_are_said_as_sentences():
+    error = RecordError("it killed its worker at three starts in a row")
+    assert render(Failure("total", error)) == (
+        "it killed its worker at three starts in a row, in operator total\n"
+    )
+    assert describe(error, Location("/srv/job.py", 7)) == {
+        "type": "RecordError",
+        "message": "it killed its worker at three starts in a row",
+        "frames": ["/srv/job.py:7 <module>"],
+    }
+
+
+def test_where_a_process_is_shows_the_users_frames_only(load):
+    names = load(
+        "import json, sys\n"
+        "def here(pair):\n    return say(sys._getframe(), 'total')\n"
+        "def f():\n    return json.loads('{}', object_pairs_hook=here)\n"
+    )
+    names["say"] = render_running
+    assert names["f"]().splitlines()[:6] == [
+        "this is where it is, in operator total",
+        "  --> job.py:3:12 in here",
+        "  |",
+        "3 | return say(sys._getframe(), 'total')",
+        "  |        " + "^" * 29,
+        "  = called from job.py:5 f",
+    ]
+    assert render_running(None, "total") == ""
+    deep = load(
+        "import sys\ndef down(n):\n    return down(n - 1) if n else say(sys._getframe(), '')\n", "deep.py"
+    )
+    deep["say"] = render_running
+    said = deep["down"](50).splitlines()
+    assert len(said) == 10
+    assert said[-1].endswith(" more frames")
+
+
+def test_the_context_of_an_error_of_the_start_stands_above_its_help():
+    error = JobError("it failed", help="do this")
+    error.context = "called for operator 'x', made at job.py:3"
+    assert render_error(error) == (
+        "error: it failed\n  = called for operator 'x', made at job.py:3\n  = help: do this\n"
+    )
 
 
 def test_an_exception_whose_text_raises(load):
@@ -170,6 +240,7 @@ def test_whose_files_are_the_users(tmp_path):
 
     import mini_flink.errors
 
+    (tmp_path / "job.py").write_text("")
     assert is_users(str(tmp_path / "job.py"))
     assert is_users(__file__)
     assert not is_users(json.__file__)
@@ -178,6 +249,12 @@ def test_whose_files_are_the_users(tmp_path):
     assert is_users(str(Path(mini_flink.errors.__file__).parent / "examples" / "running_total.py"))
     assert not is_users("<frozen importlib._bootstrap>")
     assert not is_users("<string>")
+    assert not is_users("src/compiled/module.py")
+    (tmp_path / "fast.pyx").write_text("")
+    assert not is_users(str(tmp_path / "fast.pyx"))
+    (tmp_path / "site-packages").mkdir()
+    (tmp_path / "site-packages" / "job.py").write_text("")
+    assert not is_users(str(tmp_path / "site-packages" / "job.py"))
 
 
 class TestFailureLog:
@@ -212,6 +289,16 @@ class TestFailureLog:
         assert log.record(failing("g"), 0)
         assert log.record(failing("f", "other"), 0)
         assert log.record(failing(), 0) == ""
+
+    def test_without_a_place_of_the_users_the_message_tells_kinds_apart(self):
+        log = FailureLog()
+        for message in ("a reply holds NaN", "a reply holds a coroutine", "it takes 17 bytes"):
+            assert log.record(Failure("reply-7", RecordError(message)), 0)
+            assert log.record(Failure("reply-7", RecordError(message)), 0) == ""
+        assert log.record(Failure("reply-7", RecordError("it takes 999 bytes")), 0) == ""
+        assert "… 1 more like it in 10 s: a reply holds NaN, in operator reply-7\n" in log.due(
+            REPEAT_WINDOW_MS
+        )
 
     def test_the_memory_for_kinds_is_bounded(self, failing):
         log = FailureLog()

@@ -174,15 +174,30 @@ def test_an_import_error_names_the_missing_module_and_the_users_line(folder):
         "  |\n"
         "2 | import nosuchthing.inner\n"
         "  | ^^^^^^^^^^^^^^^^^^^^^^^^\n"
-        "  = help: install it, as in: python -m pip install nosuchthing\n"
+        "  = help: install it: pip install nosuchthing\n"
     )
 
 
-@pytest.mark.parametrize(("wrong", "right"), [("jsno", "json"), ("helpr", "helper")])
+@pytest.mark.parametrize(("wrong", "right"), [("jsonn", "json"), ("helpr", "helper")])
 def test_a_mistyped_import_names_the_nearest(folder, wrong, right):
     (folder / "helper.py").write_text("")
     (folder / "job.py").write_text(f"import {wrong}\n")
-    assert f"did you mean {right}?" in failed("job.py", folder)
+    assert f"did you mean {right}? or install it: pip install {wrong}" in failed("job.py", folder)
+
+
+@pytest.mark.parametrize("package", ["numpi", "scipyy", "rey", "requestz"])
+def test_a_missing_package_is_not_taken_for_a_module_of_pythons(folder, package):
+    (folder / "job.py").write_text(f"import {package}\n")
+    assert failed("job.py", folder).endswith(f"  = help: install it: pip install {package}\n")
+
+
+@pytest.mark.parametrize("raised", ["asyncio.CancelledError()", "GeneratorExit()", "Halt('now')"])
+def test_what_is_no_exception_is_told_like_one(folder, raised):
+    text = f"import asyncio\nclass Halt(BaseException): pass\nraise {raised}\n"
+    (folder / "job.py").write_text(text)
+    said = failed("job.py", folder)
+    assert "while job.py was loaded\n  --> job.py:3:1\n" in said
+    assert said.startswith(f"error: {raised.partition('(')[0].replace('asyncio', 'asyncio.exceptions')}")
 
 
 def test_a_module_that_is_found_but_lacks_another_one_names_that(folder):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
 
@@ -303,10 +304,10 @@ def test_a_key_selector_that_fails_inside_the_job(job_of, selector, cause):
 
 
 def test_bytes_that_are_no_value_fail_at_the_head(job_of):
-    running = job_of(lambda env: env.from_requests("/a").map(lambda value: value).reply())
+    running = job_of(lambda env: env.from_requests("/a").map(lambda value: value).uid("head").reply())
     with pytest.raises(OperatorFailure) as caught:
         running.workers[0].process(running.route({})._replace(value=b"\xc1"), None)
-    assert caught.value.uid == "map-1"
+    assert caught.value.uid == "head"
 
 
 def test_a_generator_is_ended_with_its_record(job_of):
@@ -320,9 +321,11 @@ def test_a_generator_is_ended_with_its_record(job_of):
         finally:
             ended.append(current.operator)
 
-    running = job_of(lambda env: env.from_requests("/a").flat_map(each).map(lambda v: v["no"]).reply())
+    running = job_of(
+        lambda env: env.from_requests("/a").flat_map(each).map(lambda v: v["no"]).uid("no").reply()
+    )
     failure = running.failure({})
-    assert failure.uid == "map-1"
+    assert failure.uid == "no"
     assert len(ended) == 1
 
 
@@ -489,3 +492,34 @@ def test_a_value_is_handed_on_as_it_is_inside_a_chain(job_of):
     running = job_of(lambda env: env.from_requests("/a").map(lambda v: seen.append(v) or v).map(seen.append))
     running.feed(decode(encode({"a": 1})))
     assert seen[0] is seen[1]
+
+
+# --- what nothing awaits -------------------------------------------------------------------------------
+
+
+async def later(*values):
+    return False
+
+
+async def each_later(*values):
+    yield False
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("unawaited", [later, each_later])
+@pytest.mark.parametrize("kind", ["map", "filter", "flat_map", "process", "reduce"])
+def test_a_coroutine_as_a_result_fails_its_record(job_of, kind, unawaited):
+    """A coroutine is true: a filter would let everything through."""
+
+    def job(env):
+        stream = env.from_requests("/a").key_by(lambda value: "key")
+        getattr(stream, kind)(lambda *values: unawaited(*values)).uid("hasty").reply()
+
+    running = job_of(job)
+    if kind == "reduce":
+        running.feed({})
+    failure = running.failure({})
+    assert failure.uid == "hasty"
+    assert isinstance(failure.cause, TypeError)
+    assert "AsyncDataStream" in str(failure.cause)
+    gc.collect()

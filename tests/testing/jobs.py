@@ -9,7 +9,6 @@ from typing import Any
 from mini_flink.common import Duration
 from mini_flink.datastream import KeyedProcessFunction, Reply, RuntimeContext, StreamExecutionEnvironment
 from mini_flink.datastream.state import ValueStateDescriptor
-from mini_flink.keys import encode_key, key_group, subtask_of_group
 
 
 class Total(KeyedProcessFunction[str, dict[str, Any], dict[str, Any]]):
@@ -50,20 +49,13 @@ def nap(seconds: float) -> float:
     return seconds
 
 
-def key_of(worker: int) -> str:
-    """A key that belongs to this one of two workers."""
-    return next(
-        key for key in "abcdefgh" if subtask_of_group(key_group(encode_key(key), 128), 128, 2) == worker
-    )
-
-
 def slow() -> None:
-    """Of two workers the second naps; then the record goes back and forth, time enough to be too late."""
+    """Naps as long as it is told to: at ``/nap`` too long is 50 ms, at ``/rest`` what the settings say."""
     env = StreamExecutionEnvironment.get_execution_environment()
-    stream = env.from_requests("/nap", timeout=Duration.of_millis(50)).map(
-        lambda value: nap(value["seconds"])
-    )
-    for key in (key_of(0), key_of(1), key_of(0)):
-        stream = stream.key_by(lambda _, key=key: key).map(lambda seconds: seconds)
-    stream.reply()
+    naps = env.from_requests("/nap", timeout=Duration.of_millis(50))
+    naps.union(env.from_requests("/rest")).map(lambda value: nap(value["seconds"])).reply()
     env.execute("slow")
+
+
+if __name__ == "__main__":
+    slow()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -91,12 +92,22 @@ def test_what_is_refused_at_the_door() -> None:
         assert job.get("/healthz").status == 200
 
 
-def test_a_reply_that_comes_too_late() -> None:
-    with JobHarness(jobs.slow, workers=2) as job:
-        late = job.post("/nap", {"seconds": 0.2})
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("path", ["/nap", "/rest"])
+def test_a_reply_that_comes_too_late(path: str, workers: int) -> None:
+    with JobHarness(jobs.slow, workers=workers, request_timeout_ms=50) as job:
+        late = job.post(path, {"seconds": 0.1})
         assert (late.status, late.json()["code"]) == (504, "timeout")
         job.run_until_idle()
-        assert job.post("/nap", {"seconds": 0}).json() == 0
+        assert job.post(path, {"seconds": 0}).json() == 0
+
+
+def test_a_body_over_the_limit() -> None:
+    with JobHarness(jobs.shop, max_body_bytes=1024) as job:
+        assert job.request("POST", "/notes", body=b"x" * 1024).status == 200
+        refused = job.request("POST", "/notes", body=b"x" * 1025)
+        assert (refused.status, refused.json()["status"]) == (413, 413)
+        assert refused.headers["content-type"] == "application/problem+json"
 
 
 def test_from_a_file_with_arguments(job_file: Path) -> None:
@@ -150,9 +161,21 @@ def test_a_job_that_cannot_be_built_raises_with_the_users_line(tmp_path: Path) -
         JobHarness(tmp_path / "missing.py")
 
 
-def test_an_unknown_or_bad_setting_is_refused() -> None:
-    with pytest.raises((TypeError, ConfigError), match="prot"):
-        JobHarness(jobs.total, prot=1)
+@pytest.mark.parametrize(
+    ("settings", "message", "hint"),
+    [
+        ({"prot": 1}, "unknown setting 'prot'", "port"),
+        ({"durability": "dsik"}, "durability = 'dsik'", ""),
+        ({"batch_records": -1}, "batch_records = -1", ""),
+        ({"full_trace": 7}, "full_trace = 7", ""),
+        ({"workers": "a"}, "workers = 'a'", ""),
+        ({"workers": 0}, "workers = 0", ""),
+    ],
+)
+def test_an_unknown_or_bad_setting_is_refused(settings: dict[str, Any], message: str, hint: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        JobHarness(jobs.total, **settings)
+    assert hint in caught.value.help
 
 
 def test_after_an_error_the_next_harness_works(tmp_path: Path) -> None:

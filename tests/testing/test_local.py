@@ -35,6 +35,14 @@ env.execute("amounts")
 print("the end")
 """
 
+ECHO = """
+from mini_flink.datastream import StreamExecutionEnvironment
+
+env = StreamExecutionEnvironment.get_execution_environment()
+env.from_requests("/echo").reply()
+env.execute("echo")
+"""
+
 FAILING = """
 from mini_flink.datastream import StreamExecutionEnvironment
 
@@ -53,7 +61,7 @@ class Running:
 
     def __init__(self, job: str, cwd: Path, log: Path, variables: dict[str, str]) -> None:
         self._log = log
-        command = [sys.executable, "-m", job]
+        command = [sys.executable, *([job] if job.endswith(".py") else ["-m", job])]
         with log.open("wb") as said:
             self.process = subprocess.Popen(command, cwd=cwd, env=environment(**variables), stderr=said)
 
@@ -100,9 +108,26 @@ def test_it_serves_says_that_nothing_is_durable_and_stops(tmp_path: Path) -> Non
         assert '"status":404' in curl(f"{job.url}/nowhere")
         assert job.interrupt() == 0
         assert "Nothing is durable" in job.said
-        assert "python -m mini_flink serve" in job.said
+        assert f"Try curl {job.url}/total" in job.said
+        assert "Serves POST /total." in job.said
+        assert f"python -m mini_flink serve {TOTAL}\n" in job.said
         assert job.said.splitlines()[-1] == "Stopped; the state is gone."
     assert list(tmp_path.iterdir()) == [], "nothing is left on disk"
+
+
+@needs_curl
+def test_who_waits_too_long_hears_that(tmp_path: Path) -> None:
+    with running("tests.testing.jobs", tmp_path) as job:
+        assert '"code":"timeout"' in curl(f"{job.url}/nap", "-d", '{"seconds":0.2}')
+        assert curl(f"{job.url}/nap", "-d", '{"seconds":0}') == "0"
+
+
+@needs_curl
+def test_a_job_file_is_named_for_serve(tmp_path: Path) -> None:
+    (tmp_path / "echo.py").write_text(ECHO)
+    with running("echo.py", tmp_path) as job:
+        assert curl(f"{job.url}/echo", "-d", '{"a":1}') == '{"a":1}'
+        assert "python -m mini_flink serve echo.py\n" in job.said
 
 
 @needs_curl
@@ -166,3 +191,37 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
     assert done.returncode != 0
     assert f"port {port}" in done.stderr
     assert "this one process" not in done.stderr
+
+
+NO_KEY = """
+from mini_flink.datastream import StreamExecutionEnvironment
+
+env = StreamExecutionEnvironment.get_execution_environment()
+env.from_requests("/total").reduce(max).reply()
+"""
+
+
+def test_a_job_that_cannot_be_built_ends_as_under_serve(tmp_path: Path) -> None:
+    done = run_to_its_end(tmp_path, NO_KEY)
+    assert done.returncode == 78
+    lines = done.stderr.splitlines()
+    assert lines[0] == "error: reduce() needs a keyed stream"
+    assert lines[1].startswith("  --> job.py:5:")
+    assert lines[-1].startswith("  = help: put .key_by(")
+    assert len(lines) <= 8
+
+
+def test_an_error_that_knows_no_place_is_told_with_the_jobs_own_line(tmp_path: Path) -> None:
+    unkeyed = "\nfrom mini_flink.keys import encode_key\nencode_key(1.5)\nenv."
+    done = run_to_its_end(tmp_path, NO_KEY.replace("\nenv.", unkeyed))
+    assert done.returncode != 1
+    assert "--> job.py:6:" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_what_the_job_itself_raises_or_shows_stays_pythons(tmp_path: Path) -> None:
+    done = run_to_its_end(tmp_path, NO_KEY.replace("reduce(max)", "map(1 / 0)"))
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    hooked = "import sys\nsys.excepthook = lambda *_: print('mine')\n" + NO_KEY
+    assert run_to_its_end(tmp_path, hooked).stdout == "mine\n"
