@@ -134,6 +134,7 @@ class WorkerProcess:
             gateways=spec.gateways,
             folder_id=spec.folder_id,
             uids={number: uid for uid, number in spec.numbers.items()},
+            boot=spec.boot,
             poison=(death.source, death.session, death.number) if death and poisonous else None,
         )
 

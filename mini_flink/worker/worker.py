@@ -38,13 +38,17 @@ class Devices:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Which worker of which job this is. ``uids`` names all operator numbers the folder has ever given."""
+    """Which worker of which job this is. ``uids`` names all operator numbers the folder has ever given.
+
+    ``boot``: the job may be another one than at the last start; a worker that is only restarted knows better.
+    """
 
     index: int
     gateways: int
     folder_id: int
     uids: Mapping[int, str]
     poison: tuple[int, int, int] | None = None
+    boot: bool = True
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -128,7 +132,8 @@ class Worker:
             for number in registry.stateful_operators
             if not plan.operators[number].has_uid
         ]
-        engine.check_deliverable(plan.stages, place.uids)
+        if place.boot:
+            engine.check_deliverable(plan.stages, place.uids)
         engine.tasks = self.tasks
         for source in plan.collection_sources:
             if place.index == plan.worker_of(source.stage, 0):
