@@ -200,7 +200,11 @@ class Settings:
     batch_bytes: int = _bytes(4 * MIB, "input per commit, at most", group=BATCHES, minimum=KIB)
     batch_ms: int = _milliseconds(10, "a batch ends after this at the latest", group=BATCHES, minimum=1)
     commit_limit_bytes: int = _bytes(
-        16 * MIB, "changes and outputs of one record; more fails it", group=BATCHES, minimum=KIB
+        16 * MIB,
+        "changes and outputs of one record; more fails it",
+        group=BATCHES,
+        minimum=KIB,
+        maximum=32 * MIB,
     )
     channel_window_bytes: int = _bytes(
         4 * MIB, "sent and unacknowledged bytes per pair of processes", group=BATCHES, minimum=64 * KIB

@@ -34,7 +34,6 @@ WORKER_COUNTERS = (
     "fenced",
     "dead_letters",
     "dropped_outputs",
-    "replies",
     "expired",
 )
 GATEWAY_COUNTERS = (

@@ -9,6 +9,9 @@ from mini_flink import wire
 from mini_flink.errors import RecordError
 from mini_flink.records import Origin
 
+Root = tuple[int, int, int]
+"""How a record in progress is known to whoever looks, and after a crash: source, its session, number."""
+
 
 class Task(Protocol):
     """One stage in this worker, as the operators build it."""
@@ -64,9 +67,12 @@ class Counters:
     dead_letters: int = 0
     dropped_outputs: int = 0
     fenced: int = 0
-    replies: int = 0
+
+
+_SOURCE_KINDS = {"w": 1, "g": 1 << 16, "c": 1 << 20}
+"""Workers, gateways, and sources without requests (by operator number)."""
 
 
 def source_code(peer: str) -> int:
     """A peer's name as the number that stands for it on the progress page."""
-    return (1 << 16 if peer.startswith("g") else 1) + (int(peer[1:]) if peer[1:].isdigit() else 1 << 20)
+    return _SOURCE_KINDS[peer[0]] + int(peer[1:])

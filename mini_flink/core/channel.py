@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator
 FRAME_BYTES = 1024 * 1024
 RESEND_AFTER_S = 0.2
 RESEND_MAX_S = 5.0
+FULL_RESENDS = 4
+"""Whole frames sent again to a peer that does not answer; then one record is enough to ask."""
 WINDOW_FRAMES = 128
 """Frames under way at most: fewer than the transport's pipes hold, so that none is refused there."""
 
@@ -29,7 +31,7 @@ class Outbound:
     """
 
     __slots__ = (
-        "_backoff_s", "_fetch", "_in_flight", "_in_flight_bytes", "_oldest_sent_s", "_records",
+        "_backoff_s", "_fetch", "_in_flight", "_in_flight_bytes", "_oldest_sent_s", "_overdue", "_records",
         "_window_bytes", "acked", "memory_bytes", "next", "resent", "sent",
     )  # fmt: skip
 
@@ -48,6 +50,7 @@ class Outbound:
         self._in_flight_bytes = 0
         self._oldest_sent_s = 0.0
         self._backoff_s = RESEND_AFTER_S
+        self._overdue = 0
 
     def append(self, record: bytes) -> int:
         """Take a record in; its number."""
@@ -72,6 +75,7 @@ class Outbound:
             self._in_flight_bytes -= self._in_flight.popleft()[1]
         self._oldest_sent_s = now
         self._backoff_s = RESEND_AFTER_S
+        self._overdue = 0
         return True
 
     def rewind(self, position: int) -> None:
@@ -129,6 +133,9 @@ class Outbound:
         self._backoff_s = min(self._backoff_s * 2, RESEND_MAX_S)
         first = self.acked + 1
         records = self._collect(first)[: self.sent - self.acked]
+        self._overdue += 1
+        if self._overdue > FULL_RESENDS:
+            records = records[:1]
         self.resent += len(records)
         return first, records
 

@@ -6,7 +6,7 @@ test harness and the simulation, all in the same way::
 
     effects = engine.receive(message, now)      # any number of times
     effects = engine.step(now, now_ms)          # runs one batch; carry the effects out in their order
-    engine.flushed(now)                         # when the table holds what a Flush asked for
+    engine.flushed()                            # when the table holds what a Flush asked for
 
 One rule carries the promises: the effects of a step are Append, Sync, Send, in this order. Nothing is sent
 and nothing is acknowledged before the commit that it rests on is durable.
@@ -21,7 +21,7 @@ from itertools import islice
 
 from mini_flink import wire
 from mini_flink.core import shares
-from mini_flink.core.base import Counters, Identity, Limits, Progress, Task, Undertaker, source_code
+from mini_flink.core.base import Counters, Identity, Limits, Progress, Root, Task, Undertaker, source_code
 from mini_flink.core.effects import Append, Connect, Effect, Flush, Recycle, Send, Sync
 from mini_flink.core.links import Link
 from mini_flink.core.outputs import Outputs
@@ -88,7 +88,8 @@ class Engine:
         self._workers = [self._links[name] for name in workers]
         self._gateways = [self._links[name] for name in gateways]
         self._queue: deque[tuple[Link, int, int, bytes]] = deque()
-        self._local: deque[tuple[int, wire.Record]] = deque()
+        self._local: deque[tuple[int, wire.Record, Root]] = deque()
+        self._root: Root = (0, 0, 0)
         self._feeds: list[_Feed] = []
         self._changed: dict[str, Link] = {}
         self._returns: dict[tuple[int, int], shares.Returns] = {}
@@ -122,7 +123,8 @@ class Engine:
         self._drop_stale_outbox()
         home = self._home
         home.processed = home.outbound.acked
-        self._local.extend((number, wire.decode_record(data)) for number, data in home.outbound.remaining())
+        for number, data in home.outbound.remaining():
+            self._local.append((number, wire.decode_record(data), self._home_root(number)))
 
     def _redo(self, number: int, payload: bytes) -> None:
         form, generation, _incarnation, epoch, links, outputs, changes, _timers = wire.unpack(payload)
@@ -142,6 +144,9 @@ class Engine:
         for peer, _session, _position, _acked, next in links:
             self._link(peer).redo_next(next)
         self.overlay.apply(changes)
+
+    def _home_root(self, number: int) -> Root:
+        return source_code(self.identity.name), 0, number
 
     def _link(self, peer: str) -> Link:
         link = self._links.get(peer)
@@ -307,32 +312,37 @@ class Engine:
         self.counters.batches += 1
         return records > 0
 
-    def _next_input(self) -> tuple[Link, int, int, wire.Record] | None:
-        """The next record: what this worker sent itself goes first, so that it never piles up."""
+    def _next_input(self) -> tuple[Link, Root, int, wire.Record] | None:
+        """The next record: what this worker sent itself goes first, so that it never piles up.
+
+        With it comes its root, by which it is known after a crash: its own number, or for what this batch
+        sent itself that of the input it comes from, since numbers that are not committed may come to others.
+        """
         if self._local:
-            number, record = self._local.popleft()
-            return self._home, 0, number, record
+            number, record, root = self._local.popleft()
+            return self._home, root, number, record
         if self._queue:
             link, session, number, data = self._queue.popleft()
             self._batch_bytes += len(data)
-            return link, session, number, wire.decode_record(data)
+            return link, (source_code(link.peer), session, number), number, wire.decode_record(data)
         while self._feeds:
             feed = self._feeds[0]
             fed = next(feed.elements, None)
             if fed is not None:
-                return feed.link, 0, feed.link.processed + 1, fed
+                number = feed.link.processed + 1
+                return feed.link, (source_code(feed.link.peer), 0, number), number, fed
             self._feeds.pop(0)
         return None
 
-    def _handle(self, link: Link, session: int, number: int, record: wire.Record, now_ms: int) -> None:
+    def _handle(self, link: Link, root: Root, number: int, record: wire.Record, now_ms: int) -> None:
         link.processed = number
         self._changed[link.peer] = link
-        code = source_code(link.peer)
-        self._progress.begin(code, session, number, record.stage)
+        self._root = root
+        self._progress.begin(*root, record.stage)
         if link.is_gateway and record.gateway >= 0 and record.deadline_ms < now_ms:
             self.counters.expired += 1
             self._give_back(record)
-        elif self._poison == (code, session, number):
+        elif self._poison == root:
             self._fail(record, RecordError("it killed its worker at three starts in a row"), now_ms)
         else:
             self._run(record, now_ms)
@@ -376,7 +386,7 @@ class Engine:
         link = self._workers[record.subtask % len(self._workers)]
         number = self._append(link, wire.pack(record))
         if link is self._home:
-            self._local.append((number, record))
+            self._local.append((number, record, self._root))
 
     def _answer(self, record: wire.Record, answer: tuple[object, ...]) -> None:
         link = self._links.get(gateway_name(record.gateway))
@@ -425,6 +435,10 @@ class Engine:
             if new is not None:
                 outputs.append([link.peer, *new])
         self._changed.clear()
+        if self._local:  # committed with this batch: from here on their own numbers stand
+            self._local = deque(
+                (number, record, self._home_root(number)) for number, record, _ in self._local
+            )
         self.commit_number += 1
         self.counters.commits += 1
         who = self.identity
@@ -497,11 +511,14 @@ class Engine:
 
     def freeze(self) -> Flush:
         """Freeze the overlay; what the table is to be told, as of this commit."""
+        if self._flush is not None:
+            raise RuntimeError("a layer is still being flushed")
         items: dict[bytes, bytes | None] = dict(self.overlay.freeze())
         for link in self._links.values():
             items.update(link.flush_items())
         channels = [[link.peer, *link.durable_state()] for link in self._links.values()]
         items[layout.CHANNELS] = wire.pack(channels)
+        self._changed.clear()  # what was acknowledged since the last commit is in the channels' state
         self._unsaved_bytes = 0
         self._flush_due_s = None
         self._flush = Flush(items, self.commit_number)
@@ -521,7 +538,8 @@ class Engine:
     @property
     def clean(self) -> bool:
         """Whether the table holds everything that is committed."""
-        return self._flush is None and not self.overlay.dirty and self._flush_due_s is None
+        pending = self._flush is not None or self._flush_due_s is not None or self._changed
+        return not pending and not self.overlay.dirty
 
     def due_s(self) -> float | None:
         """When ``step`` is to be called next if no message comes before; None: no need."""

@@ -25,6 +25,7 @@ from mini_flink.core.shares import WHOLE, Outstanding
 from mini_flink.ids import worker_name
 
 ACK_AFTER_S = 0.02
+_LINE_SLACK = 4096
 RETAINED_BYTES = 64 << 20
 """What the gateway keeps for resending at most; beyond it the door is closed."""
 
@@ -206,6 +207,9 @@ class PendingMap(Generic[Token]):
         if line is None:
             line = self._deadlines[timeout_s] = deque()
         line.append((now + timeout_s, request))
+        if len(line) > 2 * len(self._waiting) + _LINE_SLACK:
+            kept = [entry for entry in line if entry[1] in self._waiting]
+            self._deadlines[timeout_s] = deque(kept)
         self.counters.requests += 1
         return request
 

@@ -102,7 +102,7 @@ class GatewayIngress:
 
     def submit(self, source: int, value: Any, timestamp_ms: int, done: Done) -> None:
         """Take ``value`` in as a record of ``source``; ``done`` hears what became of it."""
-        self._submit(self._targets[source], lambda: value, value, timestamp_ms, done)
+        self._submit(self._targets[source], None, value, timestamp_ms, done)
 
     def submit_request(
         self, source: int, make_value: Callable[[str], Any], timestamp_ms: int, done: Done
@@ -119,7 +119,7 @@ class GatewayIngress:
         self._submit(self._targets[source], make, make(), timestamp_ms, done)
 
     def _submit(
-        self, target: _Target, remake: Callable[[], Any], value: Any, timestamp_ms: int, done: Done
+        self, target: _Target, remake: Callable[[], Any] | None, value: Any, timestamp_ms: int, done: Done
     ) -> None:
         encoded = values.encode(value)
         now = time.monotonic()
@@ -135,7 +135,8 @@ class GatewayIngress:
         except Full as full:
 
             def again() -> None:
-                waited = (subtask, key, values.encode(remake()))
+                record = encoded if remake is None else values.encode(remake())
+                waited = (subtask, key, record)
                 self._enter(target, waited, time.monotonic(), timestamp_ms, done)
 
             self._refuse(full, subtask % self._workers, again, done)

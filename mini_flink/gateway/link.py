@@ -29,6 +29,7 @@ class GatewayLink:
         ingress: GatewayIngress,
         transport: Transport,
         control: Callable[[wire.Control], None],
+        failed: Callable[[Exception], None],
     ) -> None:
         self.all_met = asyncio.Event()
         """Set once every worker has said hello: from then on a request would succeed."""
@@ -37,6 +38,7 @@ class GatewayLink:
         self._ingress = ingress
         self._transport = transport
         self._control = control
+        self._failed = failed
         self._loop = asyncio.get_running_loop()
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
@@ -44,13 +46,13 @@ class GatewayLink:
 
     def start(self, peers: Mapping[str, Sequence[Any]]) -> None:
         """Connect to the workers and say hello."""
-        self._loop.add_reader(self._transport.fileno(), self._readable)
+        self._loop.add_reader(self._transport.fileno(), self._guarded, self._readable)
         self.meet(peers)
         self._carry_out(self._pending.hello())
         self._readable()
 
     def stop(self) -> None:
-        """Leave the loop; what was to be acknowledged is sent."""
+        """Leave the loop."""
         self._flush()
         self._loop.remove_reader(self._transport.fileno())
         if self._timer is not None:
@@ -66,7 +68,14 @@ class GatewayLink:
         """There is something to send: at the end of this turn of the loop, together with all else."""
         if not self._scheduled:
             self._scheduled = True
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self._guarded, self._flush)
+
+    def _guarded(self, callback: Callable[[], None]) -> None:
+        """A failure here is the process's, not the loop's to log and forget: clients would wait for ever."""
+        try:
+            callback()
+        except Exception as error:  # the main of all that the loop runs for the channels
+            self._failed(error)
 
     def _flush(self) -> None:
         self._scheduled = False
@@ -75,7 +84,7 @@ class GatewayLink:
         self._carry_out(self._pending.due(now))
         self._set_timer(now)
         if self._transport.pending():
-            self._loop.call_soon(self._readable)
+            self._loop.call_soon(self._guarded, self._readable)
 
     def _carry_out(self, effects: Iterable[Effect]) -> None:
         for effect in effects:
@@ -108,7 +117,7 @@ class GatewayLink:
                 return
             self._timer.cancel()
         self._timer_s = due
-        self._timer = self._loop.call_later(max(0.001, due - now), self._tick)
+        self._timer = self._loop.call_later(max(0.001, due - now), self._guarded, self._tick)
 
     def _tick(self) -> None:
         self._timer = None

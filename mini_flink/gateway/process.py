@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import time
+import traceback
 from typing import Any
 
 import setproctitle
@@ -23,7 +24,7 @@ from mini_flink import plan as plans
 from mini_flink.config import Settings
 from mini_flink.core.base import Identity
 from mini_flink.core.pending import PendingMap
-from mini_flink.errors import MiniFlinkError
+from mini_flink.errors import EXIT_INTERNAL, MiniFlinkError
 from mini_flink.failures import FailureLog, render_error, render_running
 from mini_flink.gateway.app import GatewayApp
 from mini_flink.gateway.ingress import GatewayIngress
@@ -50,7 +51,6 @@ class GatewayProcess:
         self._transport = ZmqTransport()
         self._transport.bind(spec.endpoint)
         self._transport.connect(SUPERVISOR, spec.supervisor_endpoint)
-        self._published: dict[str, int] = {}
 
     def run(self) -> int:
         """Serve; the exit code."""
@@ -86,7 +86,7 @@ class GatewayProcess:
         self._ingress = GatewayIngress(
             self._pending, self._plan, spec.folder_id, settings, self._failures, console.event, self._wake
         )
-        self._link = GatewayLink(self._pending, self._ingress, self._transport, self._control)
+        self._link = GatewayLink(self._pending, self._ingress, self._transport, self._control, self._die)
         sock = socket.socket(fileno=spec.listen_fd)
         self._server = HttpServer(settings, GatewayApp(routes_of(self._plan), self._ingress), sock)
         loop = asyncio.get_running_loop()
@@ -115,6 +115,12 @@ class GatewayProcess:
         self._transport.send(
             SUPERVISOR, wire.encode_control(kind, spec.name, spec.incarnation, spec.generation, data)
         )
+
+    def _die(self, error: Exception) -> None:
+        """The channels have failed: the next incarnation starts from what the workers know."""
+        console.event("error", "".join(traceback.format_exception(error)))
+        console.finish()
+        os._exit(EXIT_INTERNAL)
 
     def _orphaned(self) -> None:
         """The supervisor is gone; a new one starts new gateways."""

@@ -64,6 +64,10 @@ def say(text: str) -> None:
     sys.stderr.write(text if text.endswith("\n") else f"{text}\n")
 
 
+def _raise(error: Exception) -> None:
+    raise error
+
+
 class LocalDoor:
     """The gateway of a twin job, in the running loop."""
 
@@ -82,7 +86,7 @@ class LocalDoor:
         self.ingress = GatewayIngress(
             pending, job.plan, FOLDER_ID, settings, failures, lambda _, text: job.say(text), self._wake
         )
-        self.link = GatewayLink(pending, self.ingress, transport, lambda _: None)
+        self.link = GatewayLink(pending, self.ingress, transport, lambda _: None, _raise)
         self.app = GatewayApp(routes_of(job.plan), self.ingress)
         self._transport = transport
 

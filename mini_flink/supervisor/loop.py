@@ -7,6 +7,7 @@ of the work it reads from progress pages. Called by ``runners.server``.
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import time
@@ -190,8 +191,15 @@ class Supervisor:
             _say(text.rstrip("\n"))
             self._exit_code = exit_code
             self._state = ENDED
-            if not all(member.policy.was_ready for member in self._fleet if member.role == "worker"):
-                self._folder.mark_refused()  # then no gateway has let anything in
+            self._unbind_folder()
+
+    def _unbind_folder(self) -> None:
+        """If not all workers were ready, and no gateway, nothing was let in: the folder need not remember."""
+        ready = [member.policy.was_ready for member in self._fleet if member.role == "worker"]
+        served = any(member.policy.was_ready for member in self._fleet if member.role == "gateway")
+        if not all(ready) and not served:
+            with contextlib.suppress(StorageError):  # then it stays bound, which is the safe side
+                self._folder.mark_refused()
 
     def _answer_status(self, message: wire.Control) -> None:
         self._transport.connect(message.sender, str(message.data["endpoint"]))

@@ -79,7 +79,7 @@ def build_spec(
         numbers=dict(plan.numbers),
         fingerprint=plan.fingerprint,
         alive_fd=alive_fd,
-        boot=member.policy.restarts == 0,
+        boot=not member.policy.was_ready,
         listen_fd=listen_fd,
     )
 

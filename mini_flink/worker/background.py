@@ -13,6 +13,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import NamedTuple, Protocol
 
+from mini_flink.errors import MiniFlinkError
 from mini_flink.faults import crash_point
 
 
@@ -94,7 +95,7 @@ class InlineBackground:
         error: Exception | None = None
         try:
             work()
-        except OSError as failure:
+        except (OSError, MiniFlinkError) as failure:
             error = failure
         self._outcomes.append(Outcome(name, error))
 

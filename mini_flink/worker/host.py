@@ -37,6 +37,7 @@ class Host:
         self._background = background
         self._held: deque[Effect] = deque()
         self._flush: Flush | None = None
+        self._now = 0.0
         self._running: set[str] = set()
         self._full: set[str] = set()
         self._retry_s: dict[str, float] = {}
@@ -69,6 +70,7 @@ class Host:
 
     def turn(self, now: float, now_ms: int) -> None:
         """One step of the engine with all that follows from it."""
+        self._now = now
         for outcome in self._background.outcomes():
             self._take_outcome(outcome.name, outcome.error, now)
         self._retry(now)
@@ -86,6 +88,7 @@ class Host:
             except StorageFullError:
                 # Nothing of the batch has left: it waits here until there is room for its commit.
                 self._held = pending
+                self._retry_s[_APPEND] = self._now + RETRY_S
                 self._note_full(_APPEND, full=True)
                 for refusal in self.engine.refusals():
                     self._do(refusal)
@@ -155,25 +158,29 @@ class Host:
             self._retry_s.pop(_APPEND, None)
             self._note_full(_APPEND, full=False)
             self.carry_out(held)
-            if self._held:
-                self._retry_s[_APPEND] = now + RETRY_S
 
     def due_s(self, now: float) -> float | None:
         """When ``turn`` is to be called next if nothing arrives; None: no need."""
-        if self.engine.has_work and not self._held:
+        if self._held:
+            return self._retry_s.get(_APPEND, now)
+        if self.engine.has_work:
             return now
         times = [time for name, time in self._retry_s.items() if name not in self._running]
         engine_due = self.engine.due_s()
         return min(times, default=engine_due) if engine_due is None else min([engine_due, *times])
 
-    def close(self) -> None:
-        """The clean end: everything committed goes into the table, so that the next start redoes nothing."""
+    def close(self) -> bool:
+        """The clean end: everything committed goes into the table, so that the next start redoes nothing.
+
+        False if there was no space for it: then the log still holds what the table does not.
+        """
         self._settle()
-        if not self.engine.clean and not self._held:
+        if self._flush is None and not self._held and not self.engine.clean:
             self.carry_out([self.engine.freeze()])
             self._settle()
         self._log.close()
         self._table.close()
+        return self.engine.clean and not self._held
 
     def _settle(self) -> None:
         self._background.join()

@@ -18,7 +18,7 @@ from mini_flink import console, faults, wire
 from mini_flink import plan as plans
 from mini_flink.config import Settings
 from mini_flink.core.base import Identity
-from mini_flink.errors import MiniFlinkError, StorageFullError
+from mini_flink.errors import EXIT_STORAGE, MiniFlinkError, StorageFullError
 from mini_flink.failures import render_error, render_running
 from mini_flink.ids import SUPERVISOR
 from mini_flink.jobs import JobTarget, load_graph
@@ -61,12 +61,12 @@ class WorkerProcess:
             return error.exit_code
         try:
             self._loop()
-            self._close()
+            clean = self._close()
         except MiniFlinkError as error:
             console.event("error", render_error(error))
             return error.exit_code
         self._transport.close()
-        return 0
+        return 0 if clean else EXIT_STORAGE
 
     def _open(self) -> None:
         spec = self._spec
@@ -90,9 +90,10 @@ class WorkerProcess:
         self._worker.recover()
         redone = self._secure()
         self._worker.open()
-        self._worker.greet(spec.peers)
         ready = {"redone": redone, "pid": os.getpid(), "warnings": self._warnings()}
         self._tell(wire.READY, ready)
+        # Told first: once the gateways have been greeted they let requests in.
+        self._worker.greet(spec.peers)
 
     def _secure(self) -> int:
         """Make what was recovered durable, waiting for space if there is none: it is safe meanwhile."""
@@ -199,11 +200,12 @@ class WorkerProcess:
         console.finish_ended()
         self._worker.undertaker.say_repeats(time.time_ns() // 1_000_000)
 
-    def _close(self) -> None:
-        self._worker.close()
+    def _close(self) -> bool:
+        clean = self._worker.close()
         self._publish(time.monotonic())
         self._page.idle()
         self._lock.release()
+        return clean
 
 
 def _say_storage_full(full: bool) -> None:

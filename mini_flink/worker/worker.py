@@ -169,10 +169,9 @@ class Worker:
             for uid, counts in task.statistics().items()
         }
 
-    def close(self) -> None:
-        """Close the user's functions, and leave everything in the table."""
+    def close(self) -> bool:
+        """Close the user's functions, and leave all in the table; False if there was no space for that."""
         for task in self.tasks.values():
             task.close()
         self.undertaker.close()
-        self.turn(time.monotonic())
-        self.host.close()
+        return self.host.close()

@@ -42,7 +42,7 @@ class StandIn:
         lock = FolderLock.evict(os.path.join(spec.folder, "lock")) if spec.folder else None
         page = Page(spec.page_path, spec.incarnation)
         self.note("started", spec.incarnation, spec.boot, page.previous_death())
-        if self.habit == "die" or (self.habit == "die once" and spec.boot):
+        if self.habit == "die" or (self.habit == "die once" and spec.incarnation == 1):
             return 9
         if self.habit == "fail":
             self.tell(wire.FAILED, {"text": "error: open() of total raised", "exit_code": 78})
