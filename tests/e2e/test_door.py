@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -274,3 +275,36 @@ def test_status_of_a_server_and_of_none(serve: Serve) -> None:
         assert name in shown.stdout
     assert server.stop() == 0
     assert run("status", "--data-dir", server.data_dir).returncode == 69
+
+
+BAD_REQUESTS = {
+    "not JSON": (b"POST /total HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n{", 400),
+    "no object": (b"POST /total HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n7", 400),
+    "two lengths": (
+        b"POST /total HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}",
+        400,
+    ),
+    "another path": (b"POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}", 404),
+    "another method": (b"DELETE /total HTTP/1.1\r\nHost: x\r\n\r\n", 405),
+    "an unfinished body": (b"POST /total HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{", 408),
+    "too large a body": (b"POST /total HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n", 413),
+    "too many fields": (b"POST /total HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 200 + b"\r\n", 431),
+    "no key": (b"POST /total HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}", 500),
+}
+
+
+def status_of(server: Server, request: bytes) -> int:
+    """The status line's number, whatever the server then does with the connection."""
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(request)
+        return int(connection.recv(4096).split(b" ")[1])
+
+
+def test_bad_requests_leave_nothing_behind(serve: Serve) -> None:
+    server = serve("mini_flink.examples.running_total", "--gateways", "1", "--body-timeout-ms", "300").start()
+    statuses = {name: status_of(server, request) for name, (request, _) in BAD_REQUESTS.items()}
+    assert statuses == {name: status for name, (_, status) in BAD_REQUESTS.items()}
+    assert post(server.url, "/total", {"key": "a", "amount": 2}).body == {"key": "a", "total": 2}
+    server.until_status(lambda status: status["pending"] == 0, "an empty pending map")
+    assert server.stop() == 0

@@ -515,9 +515,9 @@ class World:
         self.problems.append("it never comes to rest")
 
     def _quiet(self) -> bool:
-        return all(len(gateway.map) == 0 for gateway in self.gateways if gateway.map is not None) and not any(
-            worker.host.engine.has_work for worker in self.workers if worker.host
-        )
+        engines = [worker.host.engine for worker in self.workers if worker.host]
+        waiting = any(engine.has_work or engine.storage_full for engine in engines)
+        return not waiting and not any(gateway.map for gateway in self.gateways)
 
     # --- comparing --------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from mini_flink.datastream import MapFunction, StreamExecutionEnvironment
 from mini_flink.errors import ConfigError, JobError
 from mini_flink.testing import JobHarness
 from tests.testing import jobs
@@ -183,3 +184,25 @@ def test_after_an_error_the_next_harness_works(tmp_path: Path) -> None:
         JobHarness(tmp_path / "missing.py")
     with JobHarness(jobs.total) as job:
         assert job.post("/total", {"key": "a", "amount": 1}).status == 200
+
+
+def test_no_record_is_run_by_functions_that_are_closed() -> None:
+    class Closing(MapFunction):  # type: ignore[type-arg]
+        closed = False
+
+        def close(self) -> None:
+            self.closed = True
+
+        def map(self, value: int) -> int:
+            if self.closed:
+                raise RuntimeError("closed")
+            return value
+
+    def build() -> None:
+        env = StreamExecutionEnvironment.get_execution_environment()
+        env.from_collection(list(range(3000))).map(Closing()).print()
+        env.execute("closing")
+
+    with JobHarness(build) as job:
+        """It has not come to its elements when it is closed."""
+    assert job.log == []
