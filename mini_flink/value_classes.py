@@ -22,8 +22,6 @@ import msgspec
 
 from mini_flink.errors import DecodeError, EncodeError
 
-_NO_DEFAULT: Any = object()
-
 
 class _Codec(Protocol):
     """One class: how its objects become plain content and back."""

@@ -27,11 +27,19 @@ class Host:
     """An engine and its devices. ``recover`` and ``secure`` come first, then ``turn`` for ever."""
 
     def __init__(
-        self, engine: Engine, log: CommitLog, table: Table, transport: Transport, background: Background
+        self,
+        engine: Engine,
+        log: CommitLog,
+        table: Table,
+        transport: Transport,
+        background: Background,
+        *,
+        salvage: bool = False,
     ) -> None:
         self.engine = engine
         self._tail: list[tuple[int, bytes]] = []
         self._log = log
+        self._salvage = salvage
         self._table = table
         self._transport = transport
         self._background = background
@@ -45,7 +53,7 @@ class Host:
     def recover(self) -> None:
         """Redo the log's tail; ``secure`` comes next."""
         commit_number = self._table.commit_number
-        self._tail = list(self._log.recover(commit_number))
+        self._tail = list(self._log.recover(commit_number, salvage=self._salvage))
         self.engine.recover(commit_number, self._tail)
         crash_point("during_redo")
 

@@ -102,7 +102,14 @@ class Worker:
             durable=settings.durability == "disk",
             poison=place.poison,
         )
-        self.host = Host(self.engine, devices.log, devices.table, devices.transport, devices.background)
+        self.host = Host(
+            self.engine,
+            devices.log,
+            devices.table,
+            devices.transport,
+            devices.background,
+            salvage=settings.accept_inconsistent_state,  # what a power cut left of the log, up to the damage
+        )
         self.tasks: dict[int, Task] = {}
         self.unnamed_stateful_operators: list[str] = []
 

@@ -55,8 +55,8 @@ class SimLog:
 
     wants_preparation = False
 
-    def recover(self, after: int) -> Iterator[tuple[int, bytes]]:
-        return self._log.recover(after)
+    def recover(self, after: int, *, salvage: bool = False) -> Iterator[tuple[int, bytes]]:
+        return self._log.recover(after, salvage=salvage)
 
     def rewrite(self, records: list[tuple[int, bytes]]) -> None:
         self._fuse.burn()
