@@ -5,9 +5,11 @@
     incarnations.json    how often each process was started
     run.json             where the running supervisor is found (advice, not state)
     pages/w0.page        progress pages
-    w0/ w1/ …            one folder per worker, which alone knows what is in it
+    g1/w0/ g1/w1/ …      one folder per worker of a generation; the worker alone knows what is in it
+    snapshots/           snapshots, unless they are kept elsewhere
 
-Every file names its format version. job.json and incarnations.json are replaced atomically and synced before
+A restore or a re-shard makes the next generation beside the one that stands; that job.json names it is the
+moment from which it counts. Every file names its format version. job.json and incarnations.json are replaced atomically and synced before
 anything relies on them. Never looks into a worker's folder. Called by the supervisor; Linux only.
 """
 
@@ -27,9 +29,11 @@ from mini_flink import progress
 from mini_flink.errors import CorruptionError, FolderError, StorageError, StorageFullError
 from mini_flink.locks import FolderLock
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Format 1 had the workers' folders of its only generation beside job.json; they are moved at the next start."""
 MAX_OPERATOR_NUMBER = 65_535
 _WORKER_FOLDER = re.compile(r"w\d+")
+_GENERATION_FOLDER = re.compile(r"g(\d+)")
 _OUR_FIRST_FILES = {"lock", "incarnations.json", "incarnations.json.new", "job.json.new", "lost+found"}
 
 
@@ -38,6 +42,8 @@ class JobRecord:
     """What job.json holds. ``durability`` is the weakest that what is in the folder may rest on.
 
     ``refused``: no start on this folder has ever come as far as serving, so it holds nothing to lose.
+    ``parallelisms`` are those that a rescale set, by uid; ``epoch`` is the last one given out; ``restored``
+    names the snapshot that the generation was restored from, if it was.
     """
 
     job: str
@@ -52,6 +58,9 @@ class JobRecord:
     next_operator: int = 1
     fingerprint: list[Any] = field(default_factory=list)
     refused: bool = False
+    parallelisms: dict[str, int] = field(default_factory=dict)
+    epoch: int = 0
+    restored: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +98,7 @@ class DataFolder:
         lock = FolderLock.acquire(os.path.join(path, "lock"))
         try:
             record, is_new = _load(path, start)
+            _adopt_format_1(path, record.generation)
             folder = cls(path, lock, record, is_new=is_new)
             folder._load_incarnations()
         except BaseException:
@@ -159,14 +169,55 @@ class DataFolder:
         return raised
 
     def process_folder(self, name: str) -> str:
-        """The folder that belongs to one process, made if need be."""
-        path = os.path.join(self.path, name)
+        """The folder of a worker in the generation that counts, made if need be."""
+        path = worker_folder(self.path, self._record.generation, name)
         _make(path)
         return path
 
     def page_path(self, name: str) -> str:
         """Where the progress page of a process is."""
-        return os.path.join(self.process_folder("pages"), f"{name}.page")
+        pages = os.path.join(self.path, "pages")
+        _make(pages)
+        return os.path.join(pages, f"{name}.page")
+
+    # --- epochs and generations -------------------------------------------------------------------------
+
+    def next_epoch(self) -> int:
+        """Durably give out the next snapshot epoch."""
+        self._record = replace(self._record, epoch=self._record.epoch + 1)
+        self._save()
+        return self._record.epoch
+
+    @property
+    def incarnations(self) -> dict[str, int]:
+        """How often each process was started."""
+        return dict(self._incarnations)
+
+    def draft_generation(self) -> tuple[int, str]:
+        """The number and the empty folder of the next generation; it counts once ``switch`` says so."""
+        generation = self._record.generation + 1
+        path = generation_folder(self.path, generation)
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(path)
+        _make(path)
+        return generation, path
+
+    def drop_draft(self) -> None:
+        """The next generation came to nothing."""
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(generation_folder(self.path, self._record.generation + 1))
+
+    def switch(self, **changes: Any) -> None:
+        """From now on the drafted generation counts, durably, with ``changes`` of the record."""
+        self._record = replace(self._record, generation=self._record.generation + 1, **changes)
+        self._save()
+
+    def remove_older_generations(self) -> None:
+        """Nothing will go back to them."""
+        for name in os.listdir(self.path):
+            found = _GENERATION_FOLDER.fullmatch(name)
+            if found and int(found[1]) != self._record.generation:
+                shutil.rmtree(os.path.join(self.path, name), ignore_errors=True)
 
     def write_run(self, run: Mapping[str, Any]) -> None:
         """Say where the running supervisor is found."""
@@ -197,6 +248,29 @@ class DataFolder:
                 help="put the file back, or start in a new --data-dir",
             )
         self._incarnations = dict(content["incarnations"]) if content and not self.is_new else {}
+
+
+def generation_folder(path: str, generation: int) -> str:
+    """Where the workers of one generation keep what is theirs."""
+    return os.path.join(path, f"g{generation}")
+
+
+def worker_folder(path: str, generation: int, name: str) -> str:
+    """The folder of one worker in a data folder."""
+    return os.path.join(generation_folder(path, generation), name)
+
+
+def _adopt_format_1(path: str, generation: int) -> None:
+    """Workers' folders stood beside job.json once. Done again from where a crash interrupted it."""
+    old = [name for name in os.listdir(path) if _WORKER_FOLDER.fullmatch(name)]
+    if not old:
+        return
+    target = generation_folder(path, generation)
+    _make(target)
+    for name in old:
+        os.rename(os.path.join(path, name), os.path.join(target, name))
+    sync_folder(target)
+    sync_folder(path)
 
 
 def default_folder(job: str) -> str:
@@ -279,13 +353,14 @@ def _load(path: str, start: Start) -> tuple[JobRecord, bool]:
 def _begin_anew(path: str, record: JobRecord, start: Start) -> JobRecord:
     """The record of a folder that never served: as new, but for numbers that must not be used again."""
     for name in os.listdir(path):
-        if _WORKER_FOLDER.fullmatch(name):
+        if _WORKER_FOLDER.fullmatch(name) or _GENERATION_FOLDER.fullmatch(name):
             shutil.rmtree(os.path.join(path, name))
     return replace(
         _new_record(start),
         folder_id=record.folder_id,
         operators=record.operators,
         next_operator=record.next_operator,
+        epoch=record.epoch,
         refused=True,
     )
 

@@ -13,7 +13,8 @@ from typing import Any
 
 from mini_flink import keys, values, wire
 from mini_flink.errors import DecodeError, FolderError
-from mini_flink.folder import read_job
+from mini_flink.folder import read_job, worker_folder
+from mini_flink.ids import worker_name
 from mini_flink.state import layout
 from mini_flink.state.lmdb import LmdbTable
 
@@ -33,7 +34,7 @@ def read(data_dir: str) -> list[dict[str, Any]]:
         )
     letters: list[dict[str, Any]] = []
     for worker in range(record["workers"]):
-        folder = Path(data_dir) / f"w{worker}" / "state"
+        folder = Path(worker_folder(data_dir, record["generation"], worker_name(worker))) / "state"
         if (folder / "data.mdb").exists():
             letters += _of_worker(worker, folder, record["generation"])
     return sorted(letters, key=lambda letter: letter["failed_at"])

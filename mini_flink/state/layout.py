@@ -4,8 +4,8 @@
   group is one range.
 * ``O`` peer, number: an outbox record that is not acknowledged.
 * ``D`` error id: a dead letter.
-* ``M`` name: the channels' positions, the registry of states, and what the collections were at the last
-  start.
+* ``M`` name: the channels' positions, the snapshot epoch, the registry of states, and what the collections
+  were at the last start.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ OUTBOX = b"O"
 DEAD_LETTER = b"D"
 META = b"M"
 CHANNELS = META + b"channels"
+EPOCH = META + b"epoch"
 REGISTRY = META + b"state:"
 COLLECTION = META + b"collection:"
 

@@ -14,6 +14,7 @@ from mini_flink import progress
 from mini_flink.errors import BusyError, CorruptionError, FolderError, MiniFlinkError
 from mini_flink.folder import DataFolder, Start, default_folder, read_run
 
+FILES = ("job.json", "incarnations.json", "lock")
 START = Start(job="orders", max_parallelism=128, durability="disk", default_workers=2)
 
 
@@ -43,8 +44,8 @@ def refusal(path: str, start: Start) -> MiniFlinkError:
 def test_a_new_folder_is_private_and_names_its_format(path: str) -> None:
     run_once(path)
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o700
-    for name in ("job.json", "incarnations.json", "lock"):
-        assert json.loads(Path(path, name).read_text())["format"] == 1
+    formats = [json.loads(Path(path, name).read_text())["format"] for name in FILES]
+    assert formats == [2, 2, 1]
 
 
 def test_nothing_is_recorded_before_a_run_begins(path: str) -> None:
@@ -91,9 +92,9 @@ def test_a_second_start_is_refused_with_the_process_that_has_it(path: str) -> No
 def test_a_newer_format_is_refused(path: str) -> None:
     run_once(path)
     file = Path(path, "job.json")
-    file.write_text(json.dumps({**json.loads(file.read_text()), "format": 2}))
+    file.write_text(json.dumps({**json.loads(file.read_text()), "format": 3}))
     error = refusal(path, START)
-    assert "has format 2; this version reads up to 1" in error.message
+    assert "has format 3; this version reads up to 2" in error.message
     assert error.exit_code == 78
 
 
@@ -203,7 +204,7 @@ def test_where_the_supervisor_is_found(path: str) -> None:
     assert read_run(path) is None
     folder = DataFolder.open(path, START)
     folder.write_run({"pid": 12, "port": 7071})
-    assert read_run(path) == {"format": 1, "pid": 12, "port": 7071}
+    assert read_run(path) == {"format": 2, "pid": 12, "port": 7071}
     folder.end_run()
     folder.end_run()
     assert read_run(path) is None
@@ -249,3 +250,53 @@ def test_a_refused_start_on_a_folder_that_served_unbinds_nothing(tmp_path: Path)
     folder.close()
     with pytest.raises(FolderError, match="1 worker"):
         DataFolder.open(path, Start("one", 128, "disk", workers=2))
+
+
+def test_the_folder_of_the_release_before_is_opened(path: str) -> None:
+    """Format 1: workers' folders beside job.json, a record without what came with snapshots."""
+    run_once(path)
+    record = json.loads(Path(path, "job.json").read_text())
+    for name in ("parallelisms", "epoch", "restored"):
+        del record[name]
+    Path(path, "job.json").write_text(json.dumps({**record, "format": 1}))
+    for name in ("w0", "w1"):
+        Path(path, name).mkdir()
+        Path(path, name, "marker").write_text(name)
+    folder = DataFolder.open(path, START)
+    assert [Path(folder.process_folder(name), "marker").read_text() for name in ("w0", "w1")] == ["w0", "w1"]
+    assert folder.process_folder("w0") == str(Path(path, "g1", "w0"))
+    assert folder.record.epoch == 0
+    folder.close()
+
+
+def test_a_drafted_generation_counts_only_once_it_is_switched_to(path: str) -> None:
+    run_once(path)
+    folder = DataFolder.open(path, START)
+    Path(folder.process_folder("w0"), "old").touch()
+    generation, draft = folder.draft_generation()
+    Path(draft, "half").touch()
+    assert (generation, folder.record.generation) == (2, 1)
+    folder.close()
+
+    folder = DataFolder.open(path, START)
+    generation, draft = folder.draft_generation()
+    assert (generation, os.listdir(draft)) == (2, [])
+    folder.switch(workers=3, parallelisms={"a": 2})
+    folder.close()
+
+    folder = DataFolder.open(path, START)
+    assert (folder.record.generation, folder.record.workers, folder.record.parallelisms) == (2, 3, {"a": 2})
+    assert folder.process_folder("w2") == str(Path(path, "g2", "w2"))
+    folder.remove_older_generations()
+    assert not Path(path, "g1").exists()
+    folder.close()
+
+
+def test_an_epoch_is_never_given_out_twice(path: str) -> None:
+    run_once(path)
+    epochs = []
+    for _ in range(2):
+        folder = DataFolder.open(path, START)
+        epochs += [folder.next_epoch(), folder.next_epoch()]
+        folder.close()
+    assert epochs == [1, 2, 3, 4]
