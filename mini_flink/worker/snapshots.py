@@ -21,7 +21,7 @@ from mini_flink.ids import worker_name
 from mini_flink.snapshots.base import SnapshotStore
 from mini_flink.snapshots.item_file import ItemWriter
 from mini_flink.snapshots.location import open_store
-from mini_flink.snapshots.manifest import FileEntry
+from mini_flink.snapshots.manifest import FileEntry, FileKind
 from mini_flink.state import layout
 from mini_flink.state.base import TableView
 from mini_flink.worker.background import Background
@@ -148,16 +148,22 @@ class _Copy:
         self._keys = keys
         self._directory = directory
         self._files: list[FileEntry] = []
+        self._states: list[bytes] = []
 
     def part(self) -> dict[str, Any]:
         """What is told of a finished copy."""
-        return {"commit_number": self.capture.commit_number, "files": [asdict(file) for file in self._files]}
+        return {
+            "commit_number": self.capture.commit_number,
+            "files": [asdict(file) for file in self._files],
+            "states": self._states,
+        }
 
     def run(self) -> None:
         """Copy the state, or what has changed of it, and the channels."""
         store = open_store(self.order.location, directory=self._directory)
         try:
             view = self.capture.view
+            self._states = [packed for _, packed in view.scan(layout.REGISTRY)]
             if self._keys is None:
                 self._write(store, "base", "state", _state(view))
             else:
@@ -167,16 +173,14 @@ class _Copy:
         finally:
             store.close()
 
-    def _write(self, store: SnapshotStore, kind: str, name: str, items: Iterable[_Item]) -> None:
+    def _write(self, store: SnapshotStore, kind: FileKind, name: str, items: Iterable[_Item]) -> None:
         path = f"{self.order.id}/{worker_name(self._worker)}.{name}"
-        file = store.write(path)
+        writer = ItemWriter(store.write(path), kind)
         try:
-            writer = ItemWriter(file, path, kind)
             self._fill(writer, iter(items))
             self._files.append(writer.finish())
-        except BaseException:
-            file.abort()
-            raise
+        finally:
+            writer.abort()
 
     def _fill(self, writer: ItemWriter, items: Iterator[_Item]) -> None:
         add = writer.add
