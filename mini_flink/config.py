@@ -120,7 +120,7 @@ class Settings:
         None,
         "folder of the state; else .mini_flink/<job> here",
         group=WHERE,
-        commands=("serve", "status", "dead-letters list"),
+        commands=("serve", "status", "savepoint", "dead-letters list"),
     )
     runtime_dir: str | None = _option(None, "folder of sockets; else a private one", group=WHERE)
 

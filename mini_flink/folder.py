@@ -169,9 +169,9 @@ class DataFolder:
         self._write("incarnations.json", {"incarnations": self._incarnations})
         return raised
 
-    def process_folder(self, name: str) -> str:
-        """The folder of a worker in the generation that counts, made if need be."""
-        path = worker_folder(self.path, self._record.generation, name)
+    def process_folder(self, name: str, generation: int | None = None) -> str:
+        """The folder of a worker, in the generation that counts if none is named; made if need be."""
+        path = worker_folder(self.path, generation or self._record.generation, name)
         _make(path)
         return path
 

@@ -299,3 +299,11 @@ def reset_counters(path: str) -> None:
     with open(path, "r+b") as file:
         file.seek(_VALUES_AT)
         file.write(bytes(PAGE_BYTES - _VALUES_AT))
+
+
+def forget_death(path: str) -> None:
+    """What the process before died at is no record of the one that comes: another generation begins."""
+    create_page(path)
+    with open(path, "r+b") as file:
+        file.seek(_ENTRY_AT)
+        file.write(bytes(_DEATH_AT + _DEATH.size - _ENTRY_AT))

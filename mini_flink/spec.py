@@ -7,7 +7,7 @@ peers are. Written by the supervisor (``supervisor/spec.py``), read once by the 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from mini_flink.errors import JobError, MiniFlinkError
 from mini_flink.graph import JobGraph
 
+SERVE, PAUSED, STANDBY, TRIAL = "serve", "paused", "standby", "trial"
 _FIELDS = ("uid", "kind", "name", "parallelism", "inputs", "options")
 """The words for the parts of a fingerprint's entries."""
 
@@ -27,7 +28,10 @@ class ProcessSpec:
     maps the names of the processes that hold records to (incarnation, endpoint). ``numbers`` maps operator
     uids to their durable numbers, also those that the job no longer has. ``fingerprint`` is the graph as the
     supervisor built it. ``listen_fd`` and ``alive_fd`` are inherited descriptors; EOF on the latter means
-    that the supervisor is gone. ``boot``: this is the process's first start in this run.
+    that the supervisor is gone. ``boot``: this is the process's first start in this run. ``parallelisms``
+    are those that a rescale set. ``mode`` says how it begins: ``"serve"``, ``"paused"`` (a worker runs nothing,
+    a gateway lets nobody in, before it is told to go), ``"standby"`` (a gateway does not even accept), or
+    ``"trial"`` (a worker keeps nothing of what it does). ``task`` is what a resharder is to do.
     """
 
     role: str
@@ -53,6 +57,9 @@ class ProcessSpec:
     fingerprint: list[Any]
     alive_fd: int
     boot: bool
+    parallelisms: dict[str, int] = field(default_factory=dict)
+    mode: str = "serve"
+    task: dict[str, Any] = field(default_factory=dict)
     listen_fd: int = -1
     format: int = 1
 

@@ -33,14 +33,18 @@ SNAPSHOT_PART = 17
 SNAPSHOT_END = 18
 TRACK = 19
 TRACKING = 20
-HOLD = 21
-HELD = 22
-FINISH = 23
-GO = 24
-PROBE = 25
-PROBED = 26
-ASK = 27
-TOLD = 28
+COPY = 21
+COPIED = 22
+BUILD = 23
+BUILT = 24
+HOLD = 25
+HELD = 26
+FINISH = 27
+GO = 28
+PROBE = 29
+PROBED = 30
+ASK = 31
+TOLD = 32
 """To and from the command line: a request that takes a while, and what there is to say of it."""
 
 RESEND = 1

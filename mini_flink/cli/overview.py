@@ -6,6 +6,7 @@ from __future__ import annotations
 COMMANDS = (
     ("serve", "mini_flink.cli.serve", "serve a job over HTTP, with durable per-key state"),
     ("status", "mini_flink.cli.status", "processes, pending requests and counts of a running server"),
+    ("savepoint", "mini_flink.cli.savepoint", "take a snapshot of a running server, to keep"),
     ("dead-letters", "mini_flink.cli.dead_letters", "list the records that failed"),
 )
 PROGRAM = "python -m mini_flink"

@@ -148,6 +148,11 @@ class PendingMap(Generic[Token]):
         """Whether the workers have committed everything that was sent to them."""
         return all(link.outbound.acked + 1 == link.outbound.next for link in self._links)
 
+    def abandon(self) -> None:
+        """Forget who waits and what was sent: those workers were on trial, and are gone with all they did."""
+        self._waiting.clear()
+        self._open_channels(len(self._links))
+
     def change_generation(self, generation: int, workers: int) -> None:
         """Begin new channels with other workers; who waits goes on waiting.
 

@@ -30,7 +30,9 @@ class GatewayLink:
         transport: Transport,
         control: Callable[[wire.Control], None],
         failed: Callable[[Exception], None],
+        acknowledged: Callable[[], None] = lambda: None,
     ) -> None:
+        """``acknowledged`` is called whenever workers may have taken over what was sent to them."""
         self.all_met = asyncio.Event()
         """Set once every worker has said hello: from then on a request would succeed."""
         self.activity = asyncio.Event()
@@ -39,6 +41,7 @@ class GatewayLink:
         self._transport = transport
         self._control = control
         self._failed = failed
+        self._acknowledged = acknowledged
         self._loop = asyncio.get_running_loop()
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
@@ -46,10 +49,22 @@ class GatewayLink:
 
     def start(self, peers: Mapping[str, Sequence[Any]]) -> None:
         """Connect to the workers and say hello."""
-        self._loop.add_reader(self._transport.fileno(), self._guarded, self._readable)
+        self.listen()
         self.meet(peers)
         self._carry_out(self._pending.hello())
         self._readable()
+
+    def listen(self) -> None:
+        """Hear what others have to say, before anybody is met."""
+        self._loop.add_reader(self._transport.fileno(), self._guarded, self._readable)
+        self._loop.call_soon(self._guarded, self._readable)
+
+    def meet_generation(self, peers: Mapping[str, Sequence[Any]]) -> None:
+        """Connect to other workers than before and say hello; ``all_met`` is about them."""
+        self.all_met.clear()
+        self.meet(peers)
+        self._carry_out(self._pending.hello())
+        self.wake()
 
     def stop(self) -> None:
         """Leave the loop."""
@@ -106,6 +121,7 @@ class GatewayLink:
             self._carry_out(self._ingress.receive(data, now))
             if not self.all_met.is_set() and self._pending.all_met:
                 self.all_met.set()
+            self._acknowledged()
             self.wake()
 
     def _set_timer(self, now: float) -> None:

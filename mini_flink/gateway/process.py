@@ -14,6 +14,7 @@ import signal
 import socket
 import time
 import traceback
+from collections.abc import Coroutine
 from typing import Any
 
 import setproctitle
@@ -26,7 +27,7 @@ from mini_flink.core.base import Identity
 from mini_flink.core.pending import PendingMap
 from mini_flink.errors import EXIT_INTERNAL, MiniFlinkError
 from mini_flink.failures import FailureLog, render_error, render_running
-from mini_flink.gateway.app import GatewayApp
+from mini_flink.gateway.app import GatewayApp, exchange
 from mini_flink.gateway.ingress import GatewayIngress
 from mini_flink.gateway.link import GatewayLink
 from mini_flink.gateway.port import Done
@@ -35,11 +36,12 @@ from mini_flink.gateway.sources import routes_of
 from mini_flink.ids import SUPERVISOR
 from mini_flink.jobs import JobTarget, load_graph
 from mini_flink.progress import Page
-from mini_flink.spec import ProcessSpec, check_fingerprint
+from mini_flink.spec import SERVE, STANDBY, ProcessSpec, check_fingerprint
 from mini_flink.transport.zmq import ZmqTransport
 
 PUBLISH_INTERVAL_S = 0.25
 LAST_WORD_MS = 1000
+PROBE_SHOWN_BYTES = 500
 
 
 class GatewayProcess:
@@ -59,7 +61,10 @@ class GatewayProcess:
             console.install_logging()
             logging.getLogger("uvicorn").setLevel(logging.WARNING)
             check_fingerprint(self._spec, graph)
-            self._plan = plans.build(graph, self._spec.workers, self._spec.numbers)
+            self._graph = graph
+            self._plan = plans.build(
+                graph, self._spec.workers, self._spec.numbers, self._spec.parallelisms
+            )
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(self._serve())
         except MiniFlinkError as error:
@@ -72,6 +77,10 @@ class GatewayProcess:
     async def _serve(self) -> None:
         spec, settings = self._spec, self._settings
         self._stopped = asyncio.Event()
+        self._let_go = asyncio.Event()
+        self._begun = asyncio.Event()
+        self._told_held = spec.mode == SERVE
+        self._tasks: set[asyncio.Task[None]] = set()
         self._grace_ms = settings.shutdown_grace_ms
         self._page = Page(spec.page_path, spec.incarnation)
         identity = Identity(spec.name, spec.incarnation, spec.generation, spec.endpoint)
@@ -86,16 +95,24 @@ class GatewayProcess:
         self._ingress = GatewayIngress(
             self._pending, self._plan, spec.folder_id, settings, self._failures, console.event, self._wake
         )
-        self._link = GatewayLink(self._pending, self._ingress, self._transport, self._control, self._die)
+        self._link = GatewayLink(
+            self._pending, self._ingress, self._transport, self._control, self._die, self._check_drained
+        )
         sock = socket.socket(fileno=spec.listen_fd)
-        self._server = HttpServer(settings, GatewayApp(routes_of(self._plan), self._ingress), sock)
+        self._app = GatewayApp(routes_of(self._plan), self._ingress)
+        self._server = HttpServer(settings, self._app, sock)
         loop = asyncio.get_running_loop()
         loop.add_reader(spec.alive_fd, self._orphaned)
-        self._link.start(spec.peers)
-        await self._link.all_met.wait()
-        await self._server.start()
-        self._ingress.ready = True
-        self._tell(wire.READY, {"pid": os.getpid()})
+        if spec.mode != SERVE:
+            self._ingress.hold()
+        if spec.mode == STANDBY:
+            self._link.listen()
+            self._tell_ready()
+            await self._let_go.wait()
+        else:
+            self._link.start(spec.peers)
+            await self._link.all_met.wait()
+            await self._begin()
         publisher = asyncio.create_task(self._publish_regularly())
         await self._stopped.wait()
         self._ingress.closed = True
@@ -107,6 +124,70 @@ class GatewayProcess:
         self._link.stop()
         self._page.idle()
 
+    async def _begin(self) -> None:
+        """Every worker is there: accept connections, and say so."""
+        await self._server.start()
+        self._ingress.ready = True
+        self._begun.set()
+        self._tell_ready()
+        self._check_drained()
+
+    def _tell_ready(self) -> None:
+        generation = self._pending.identity.generation
+        self._tell(wire.READY, {"pid": os.getpid(), "generation": generation})
+
+    # --- from one generation to the next ----------------------------------------------------------------
+
+    def _hold(self) -> None:
+        self._ingress.hold()
+        self._told_held = False
+        self._check_drained()
+
+    def _check_drained(self) -> None:
+        """Asked whenever something came or left: the supervisor hears it once."""
+        if not self._told_held and self._ingress.drained:
+            self._told_held = True
+            self._tell(wire.HELD, {})
+
+    async def _go(self, data: dict[str, Any]) -> None:
+        """Let everybody in again, with other workers if there is a new generation."""
+        if self._spec.mode == STANDBY:
+            self._pending.abandon()
+            await self._meet_generation(data)
+            self._let_go.set()
+            await self._begin()
+        elif data["generation"] != self._pending.identity.generation:
+            await self._meet_generation(data)
+        await self._begun.wait()
+        self._told_held = True
+        self._ingress.release()
+        self._tell_ready()
+
+    async def _meet_generation(self, data: dict[str, Any]) -> None:
+        self._plan = plans.build(self._graph, data["workers"], data["numbers"], data["parallelisms"])
+        self._ingress.change_generation(data["generation"], self._plan)
+        self._link.meet_generation(data["peers"])
+        await self._link.all_met.wait()
+
+    async def _probe(self, data: dict[str, Any]) -> None:
+        """Ask workers on trial what the user wants to know; without a request it is enough to meet them."""
+        spec = self._spec
+        go = {"workers": spec.workers, "numbers": spec.numbers, "parallelisms": spec.parallelisms}
+        await self._meet_generation({**go, "generation": spec.generation, "peers": data["peers"]})
+        request = data["request"]
+        if not request:
+            self._tell(wire.PROBED, {"status": None})
+            return
+        self._ingress.release()
+        status, body = await exchange(
+            self._app, request["method"], request["path"], request.get("headers", {}), request["body"]
+        )
+        self._ingress.hold()
+        shown = body[:PROBE_SHOWN_BYTES].decode(errors="replace")
+        self._tell(wire.PROBED, {"status": status, "body": shown})
+
+    # --- messages ---------------------------------------------------------------------------------------
+
     def _wake(self) -> None:
         self._link.wake()
 
@@ -116,7 +197,7 @@ class GatewayProcess:
             SUPERVISOR, wire.encode_control(kind, spec.name, spec.incarnation, spec.generation, data)
         )
 
-    def _die(self, error: Exception) -> None:
+    def _die(self, error: BaseException) -> None:
         """The channels have failed: the next incarnation starts from what the workers know."""
         console.event("error", "".join(traceback.format_exception(error)))
         console.finish()
@@ -130,9 +211,25 @@ class GatewayProcess:
     def _control(self, message: wire.Control) -> None:
         if message.kind == wire.PEERS:
             self._link.meet(message.data)
+        elif message.kind == wire.HOLD:
+            self._hold()
+        elif message.kind == wire.GO:
+            self._run(self._go(message.data))
+        elif message.kind == wire.PROBE:
+            self._run(self._probe(message.data))
         elif message.kind == wire.STOP:
             self._grace_ms = int(message.data.get("grace_ms", self._grace_ms))
             self._stopped.set()
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._die(error)
 
     async def _publish_regularly(self) -> None:
         """Counters for whoever looks; nothing is written while nothing happens."""
@@ -149,7 +246,7 @@ class GatewayProcess:
         self._page.publish(self._pending.statistics())
         for number, counts in self._ingress.source_counts().items():
             self._page.publish_operator(number, *counts)
-        self._page.set("pending", len(self._pending))
+        self._page.set("pending", self._ingress.pending)
 
 
 def main(argv: list[str]) -> int:

@@ -13,6 +13,7 @@ from mini_flink import procfs, progress, wire
 from mini_flink.faults import crash_point
 from mini_flink.folder import DataFolder
 from mini_flink.ids import SUPERVISOR, gateway_name, worker_name
+from mini_flink.spec import SERVE
 from mini_flink.supervisor.hangs import HangWatch
 from mini_flink.supervisor.listeners import Listeners
 from mini_flink.supervisor.members import CHILD_MODULES, STARTING, Member, Origin
@@ -33,42 +34,94 @@ class Fleet:
         child_modules: Mapping[str, str] = CHILD_MODULES,
     ) -> None:
         self.incarnation = 0
-        self._plan = plan
+        self.plan = plan
+        self._drafts: dict[int, ServerPlan] = {}
         self._folder = folder
         self._listeners = listeners
         self._transport = transport
         self._origin = origin
         self._child_modules = child_modules
-        self.workers = [self._member("worker", worker_name(index), index) for index in range(plan.workers)]
-        self.gateways = [self._member("gateway", gateway_name(slot), slot) for slot in range(plan.gateways)]
-        self._by_name = {member.name: member for member in self}
+        self.workers = [self.new_worker(index, plan) for index in range(plan.workers)]
+        self.gateways = [self.new_gateway(slot, plan) for slot in range(plan.gateways)]
+        self.others: list[Member] = []
+        """The next generation while it is being made, and whoever makes it."""
         self._alive_reader, self._alive_writer = os.pipe()
         self._endpoint = ""
 
     def __iter__(self) -> Iterator[Member]:
         yield from self.workers
         yield from self.gateways
+        yield from self.others
 
-    def _member(self, role: str, name: str, index: int) -> Member:
+    def new_worker(self, index: int, plan: ServerPlan, mode: str = SERVE) -> Member:
+        """A worker of ``plan``'s generation, not yet started."""
+        return self._member("worker", worker_name(index), index, plan, mode)
+
+    def new_gateway(self, slot: int, plan: ServerPlan, mode: str = SERVE) -> Member:
+        """A gateway of ``plan``'s generation, not yet started."""
+        return self._member("gateway", gateway_name(slot), slot, plan, mode)
+
+    def new_resharder(self, plan: ServerPlan, task: Mapping[str, Any]) -> Member:
+        """The process that makes the next generation's folders, not yet started."""
+        member = self._member("resharder", "resharder", 0, plan, SERVE)
+        member.task = task
+        return member
+
+    def _member(self, role: str, name: str, index: int, plan: ServerPlan, mode: str) -> Member:
         page_path = self._folder.page_path(name)
-        progress.reset_counters(page_path)
-        watch = HangWatch(self._plan.settings.hang_timeout_ms)
-        return Member(role, index, name, progress.PageReader(page_path), watch)
+        if self.incarnation:  # counters go on, what the last generation died at is over
+            progress.forget_death(page_path)
+        else:
+            progress.reset_counters(page_path)
+        watch = HangWatch(plan.settings.hang_timeout_ms)
+        return Member(
+            role, index, name, progress.PageReader(page_path), watch, generation=plan.generation, mode=mode
+        )
+
+    # --- generations ------------------------------------------------------------------------------------
+
+    def draft(self, plan: ServerPlan) -> None:
+        """A next generation is being made: its members follow ``plan``."""
+        self._drafts[plan.generation] = plan
+
+    def plan_of(self, member: Member) -> ServerPlan:
+        """The plan that a member follows."""
+        return self._drafts.get(member.generation, self.plan)
+
+    def switch(self, plan: ServerPlan, workers: list[Member], gateways: list[Member]) -> None:
+        """From now on these are the server."""
+        self.plan = plan
+        self.workers, self.gateways = workers, gateways
+        self._drafts.clear()
+        self.others = [member for member in self.others if member not in {*workers, *gateways}]
+
+    def drop(self, member: Member) -> None:
+        """One of the others has ended and is not to come back."""
+        self.others = [other for other in self.others if other is not member]
+        member.page.close()
+
+    def peers_of(self, member: Member) -> dict[str, list[Any]]:
+        """Where those listen that a member may hear of: no workers of another generation."""
+        return {
+            other.name: [other.incarnation, other.endpoint]
+            for other in self
+            if other.role == "gateway" or (other.role == "worker" and other.generation == member.generation)
+        }
 
     def sender_of(self, message: wire.Control) -> Member | None:
         """Who sent a message; None if it is not, or no longer, one of the running processes."""
-        member = self._by_name.get(message.sender)
-        if member is None or not member.running or message.incarnation != member.incarnation:
-            return None
-        return member
+        who = (message.sender, message.incarnation)
+        return next(
+            (member for member in self if member.running and (member.name, member.incarnation) == who), None
+        )
 
     # --- starting ---------------------------------------------------------------------------------------
 
     def start_all(self) -> None:
         """Open the supervisor's own inbox, say where it is, and start everything."""
-        raised = self._folder.raise_incarnations([SUPERVISOR, *self._by_name])
+        raised = self._folder.raise_incarnations([SUPERVISOR, *(member.name for member in self)])
         self.incarnation = raised[SUPERVISOR]
-        self._endpoint = self._plan.endpoint(SUPERVISOR, self.incarnation)
+        self._endpoint = self.plan.endpoint(SUPERVISOR, self.incarnation)
         self._transport.bind(self._endpoint)
         self._folder.write_run(self._run_record())
         self._start(list(self), raised)
@@ -82,39 +135,47 @@ class Fleet:
         return {
             "pid": me.pid,
             "start_time": me.start_time,
-            "job": self._plan.job_name,
+            "job": self.plan.job_name,
             "url": self._listeners.address.url,
             "port": self._listeners.address.port,
-            "runtime_dir": self._plan.runtime_dir,
+            "runtime_dir": self.plan.runtime_dir,
             "supervisor_endpoint": self._endpoint,
-            "generation": self._plan.generation,
+            "generation": self.plan.generation,
         }
 
     def _start(self, starting: Sequence[Member], raised: Mapping[str, int]) -> None:
         crash_point("after_incarnation_raised")
         for member in starting:
-            remove_remains(self._plan, member.name, member.incarnation)
+            plan = self.plan_of(member)
+            remove_remains(plan, member.name, member.incarnation)
             member.incarnation = raised[member.name]
-            member.endpoint = self._plan.endpoint(member.name, member.incarnation)
-            member.watch = HangWatch(self._plan.settings.hang_timeout_ms)
+            member.endpoint = plan.endpoint(member.name, member.incarnation)
+            member.watch = HangWatch(plan.settings.hang_timeout_ms)
             self._transport.connect(member.name, member.endpoint)
-        peers = {member.name: [member.incarnation, member.endpoint] for member in self}
-        self.send([member for member in self if member.running], wire.PEERS, peers)
+        self.tell_peers(member for member in self if member.running and member.role != "resharder")
         for member in starting:
-            self._launch(member, peers)
+            self._launch(member)
 
-    def _launch(self, member: Member, peers: Mapping[str, list[Any]]) -> None:
+    def tell_peers(self, members: Iterable[Member]) -> None:
+        """Say where everybody listens now."""
+        for member in members:
+            self.send([member], wire.PEERS, self.peers_of(member))
+
+    def _launch(self, member: Member) -> None:
+        plan = self.plan_of(member)
         listen_fd = self._listeners.fd_of(member.index) if member.role == "gateway" else -1
+        slots = [other.index for other in self if other.role == "gateway"]
         spec = build_spec(
-            self._plan,
+            plan,
             self._folder,
             member,
             supervisor_endpoint=self._endpoint,
-            peers=peers,
+            peers=self.peers_of(member),
+            gateway_slots=max(slots, default=0) + 1,
             alive_fd=self._alive_reader,
             listen_fd=listen_fd,
         )
-        path = write_spec(self._plan, spec)
+        path = write_spec(plan, spec)
         fds = [fd for fd in (self._alive_reader, listen_fd) if fd >= 0]
         member.start(self._child_modules[member.role], path, fds, self._origin)
         member.state = STARTING
@@ -123,7 +184,7 @@ class Fleet:
 
     def control(self, kind: int, data: dict[str, Any]) -> bytes:
         """A message from the supervisor."""
-        return wire.encode_control(kind, SUPERVISOR, self.incarnation, self._plan.generation, data)
+        return wire.encode_control(kind, SUPERVISOR, self.incarnation, self.plan.generation, data)
 
     def send(self, receivers: Iterable[Member], kind: int, data: dict[str, Any]) -> None:
         """Send to each, or keep it until there is room; a later message of a kind replaces a waiting one."""

@@ -16,9 +16,18 @@ from typing import Any
 
 from mini_flink import console, procfs, wire
 from mini_flink.core.restarts import GiveUp
-from mini_flink.errors import EXIT_CONFIG, EXIT_TRY_AGAIN, DecodeError, StorageError, StorageFullError
+from mini_flink.errors import (
+    EXIT_CONFIG,
+    EXIT_TRY_AGAIN,
+    DecodeError,
+    MiniFlinkError,
+    StorageError,
+    StorageFullError,
+)
 from mini_flink.folder import DataFolder
 from mini_flink.supervisor import words
+from mini_flink.supervisor.changeover import ENDED as CHANGED
+from mini_flink.supervisor.changeover import Changeover, goal_of
 from mini_flink.supervisor.fleet import Fleet
 from mini_flink.supervisor.hangs import Stuck
 from mini_flink.supervisor.members import GONE, READY, STARTING, STOPPING, WAITING, Member, describe_exit
@@ -58,7 +67,7 @@ class Supervisor:
         banner: Callable[[int], str],
         background: ThreadBackground,
     ) -> None:
-        self._plan = plan
+        self._settings = plan.settings
         self._folder = folder
         self._fleet = fleet
         self._transport = transport
@@ -66,6 +75,8 @@ class Supervisor:
         self._banner = banner
         self._background = background
         self._snapshots = SnapshotDirector(plan, folder, fleet, background)
+        self._changeover: Changeover | None = None
+        self._tell_changed: Callable[[Mapping[str, Any]], None] = lambda _: None
         self._state = STARTING
         self._exit_code = 0
         self._began_ms = self._now_ms = _monotonic_ms()
@@ -109,6 +120,8 @@ class Supervisor:
     def _sleep_ms(self) -> int:
         due = [self._look_due_ms, self._kill_due_ms, *self._askers.values()]
         due.append(self._snapshots.due_ms(self._now_ms))
+        if self._changeover is not None:
+            due.append(self._changeover.due_ms())
         due += [member.start_at_ms for member in self._fleet if member.state == WAITING]
         if any(member.unsent for member in self._fleet):
             due.append(self._now_ms + RETRY_SEND_MS)
@@ -123,6 +136,7 @@ class Supervisor:
             self._start(starting)
         self._fleet.send_unsent()
         self._snapshots.step(now_ms, serving=self._state == SERVING)
+        self._step_changeover()
         if _due(self._look_due_ms, now_ms):
             self._look()
         for peer in [peer for peer, until_ms in self._askers.items() if _due(until_ms, now_ms)]:
@@ -166,6 +180,8 @@ class Supervisor:
         member = self._fleet.sender_of(message)
         if member is None:
             return
+        if self._changeover is not None and self._changeover.take_message(member, message, self._now_ms):
+            return
         if message.kind == wire.READY:
             self._take_ready(member, message.data)
         elif message.kind == wire.SNAPSHOT_PART:
@@ -193,7 +209,7 @@ class Supervisor:
     def _serve(self) -> None:
         """Everything is up: only now may anyone say so."""
         self._state = SERVING
-        self._folder.mark_ready(self._plan.settings.durability)
+        self._folder.mark_ready(self._settings.durability)
         _say(self._banner(self._redone))
         notify("READY=1", f"STATUS=serving {self._url}")
 
@@ -224,19 +240,56 @@ class Supervisor:
             self._askers[message.sender] = self._now_ms + ASKER_MS
 
         if self._state != SERVING:
-            answer({"ok": False, "reason": f"the server is {self._shown_state()}", "exit_code": EXIT_TRY_AGAIN})
+            answer(
+                {"ok": False, "reason": f"the server is {self._shown_state()}", "exit_code": EXIT_TRY_AGAIN}
+            )
         elif message.data["what"] == "savepoint":
             self._snapshots.ask(message.data.get("location"), answer)
+        elif message.data["what"] in ("rescale", "upgrade"):
+            self._begin_changeover(message, answer)
         else:
             answer({"ok": False, "reason": f"this server knows no {message.data['what']}"})
+
+    def _begin_changeover(
+        self, message: wire.Control, answer: Callable[[Mapping[str, Any]], None]
+    ) -> None:
+        if self._changeover is not None:
+            busy = "the server is being rescaled or upgraded already"
+            answer({"ok": False, "reason": busy, "exit_code": EXIT_TRY_AGAIN})
+            return
+
+        def tell(told: Mapping[str, Any]) -> None:
+            self._transport.send(message.sender, self._fleet.control(wire.TOLD, dict(told)))
+
+        self._tell_changed = answer
+        self._snapshots.suspend(f"a {message.data['what']} began")
+        self._changeover = Changeover(goal_of(message.data), self._folder, self._fleet, tell)
+        try:
+            self._changeover.begin(self._now_ms)
+        except MiniFlinkError as error:
+            self._changeover = None
+            self._snapshots.resume(self._fleet.plan)
+            answer({"ok": False, "reason": error.message, "exit_code": error.exit_code})
+
+    def _step_changeover(self) -> None:
+        changeover = self._changeover
+        if changeover is None:
+            return
+        changeover.step(self._now_ms)
+        changeover.retry(self._now_ms)
+        if changeover.phase == CHANGED:
+            self._changeover = None
+            self._snapshots.resume(self._fleet.plan)
+            self._tell_changed(changeover.result)
+            self._folder.remove_older_generations()
 
     def _answer_status(self, message: wire.Control) -> None:
         self._transport.connect(message.sender, str(message.data["endpoint"]))
         # Closed later: closing at once would drop the reply before it has left.
         self._askers[message.sender] = self._now_ms + ASKER_MS
         report = build_report(
-            self._plan,
-            list(self._fleet),
+            self._fleet.plan,
+            [*self._fleet.workers, *self._fleet.gateways],
             state=self._shown_state(),
             url=self._url,
             incarnation=self._fleet.incarnation,
@@ -246,6 +299,8 @@ class Supervisor:
         self._transport.send(message.sender, self._fleet.control(wire.STATUS_REPLY, report))
 
     def _shown_state(self) -> str:
+        if self._state == SERVING and self._changeover is not None:
+            return f"serving ({self._changeover.kind}: {self._changeover.phase})"
         if self._state == SERVING and any(member.state != READY for member in self._fleet):
             return "degraded"
         return STOPPING if self._state == DRAINING else self._state
@@ -255,6 +310,11 @@ class Supervisor:
     def _take_exit(self, member: Member) -> None:
         pid, ended = member.pid or 0, member.ended
         status = self._fleet.reap(member)
+        if self._changeover is not None and self._changeover.take_exit(member, status, self._now_ms):
+            return
+        if member.role == "resharder":
+            self._fleet.drop(member)
+            return
         if member.state == STOPPING:
             member.state = GONE
             if member.role == "worker" and status != 0:
@@ -277,7 +337,7 @@ class Supervisor:
     # --- hangs ------------------------------------------------------------------------------------------
 
     def _look(self) -> None:
-        limit_ms = self._plan.settings.hang_timeout_ms
+        limit_ms = self._settings.hang_timeout_ms
         self._look_due_ms = self._now_ms + (min(LOOK_MS, max(20, limit_ms // 4)) if limit_ms else LOOK_MS)
         now_ns = time.monotonic_ns()
         for member in self._fleet:
@@ -294,7 +354,7 @@ class Supervisor:
             console.event("info", words.still_starting(missing))
 
     def _take_stuck(self, member: Member, stuck: Stuck) -> None:
-        operator = self._plan.operator_names.get(stuck.operator, "")
+        operator = self._fleet.plan.operator_names.get(stuck.operator, "")
         what = words.hung(stuck.what, stuck.seconds, operator)
         if stuck.kill:
             member.kill(what)
@@ -310,15 +370,17 @@ class Supervisor:
         if self._state in (STARTING, SERVING):
             self._begin_stop()
         elif number == signal.SIGINT and self._state != ENDED:
-            _say(words.cut_short(self._plan.data_dir))
+            _say(words.cut_short(self._fleet.plan.data_dir))
             self._exit_code = EXIT_INTERRUPTED
             self._state = ENDED
 
     def _begin_stop(self) -> None:
         """Gateways first: they accept no more and finish what is in flight, for which workers are needed."""
+        if self._changeover is not None:
+            self._changeover.cancel("the server is told to stop", self._now_ms)
         notify("STOPPING=1", "STATUS=stopping")
         pending = pending_requests(self._fleet)
-        _say(words.stopping(pending, self._plan.settings.shutdown_grace_ms))
+        _say(words.stopping(pending, self._settings.shutdown_grace_ms))
         self._stop_began_ms = self._now_ms
         self._state = DRAINING
         self._fleet.refuse_connections()
@@ -326,7 +388,7 @@ class Supervisor:
         self._advance_stop()
 
     def _stop(self, leaving: Iterable[Member]) -> None:
-        grace_ms = self._plan.settings.shutdown_grace_ms
+        grace_ms = self._settings.shutdown_grace_ms
         self._kill_due_ms = self._now_ms + grace_ms + STOP_MARGIN_MS
         for member in leaving:
             if member.state == READY:
@@ -360,7 +422,7 @@ class Supervisor:
         totals = {"pending": total(self._fleet.gateways, "pending")}
         totals |= {name: total(self._fleet, name) for name in ("answered", "timed_out")}
         seconds = (self._now_ms - self._stop_began_ms) / 1000
-        _say(words.stopped(seconds, totals, self._plan.data_dir))
+        _say(words.stopped(seconds, totals, self._fleet.plan.data_dir))
 
 
 def _due(at_ms: int | None, now_ms: int) -> bool:

@@ -11,15 +11,21 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from mini_flink import procfs
 from mini_flink.core.restarts import RestartPolicy
 from mini_flink.progress import PageReader
+from mini_flink.spec import SERVE
 from mini_flink.supervisor.hangs import HangWatch
 
 STARTING, READY, STOPPING, WAITING, GONE = "starting", "ready", "stopping", "waiting", "gone"
 
-CHILD_MODULES: Mapping[str, str] = {"worker": "mini_flink.worker", "gateway": "mini_flink.gateway"}
+CHILD_MODULES: Mapping[str, str] = {
+    "worker": "mini_flink.worker",
+    "gateway": "mini_flink.gateway",
+    "resharder": "mini_flink.resharder",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +36,20 @@ class Origin:
     environment: Mapping[str, str]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Member:
-    """A worker or a gateway. ``state`` is one of starting, ready, stopping, waiting (to be started), gone."""
+    """A worker, a gateway or a resharder. ``state`` is one of starting, ready, stopping, waiting (to be
+    started), gone; ``generation`` is whose plan it follows, ``mode`` and ``task`` are those of its spec.
+    """
 
     role: str
     index: int
     name: str
     page: PageReader
     watch: HangWatch
+    generation: int = 1
+    mode: str = SERVE
+    task: Mapping[str, Any] = field(default_factory=dict)
     policy: RestartPolicy = field(default_factory=RestartPolicy)
     state: str = WAITING
     incarnation: int = 0
@@ -53,7 +64,7 @@ class Member:
     @property
     def title(self) -> str:
         """As a person calls it: ``worker 0``."""
-        return f"{self.role} {self.index}"
+        return self.role if self.role == "resharder" else f"{self.role} {self.index}"
 
     @property
     def running(self) -> bool:

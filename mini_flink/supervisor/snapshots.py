@@ -65,7 +65,7 @@ class SnapshotDirector:
         self._due_ms: int | None = None
         self._interval_ms = self._policy.interval_s * 1000
         self._facts: dict[str, Any] = {"completed": 0, "failed": 0, "last": None, "last_failure": None}
-        self.suspended = False
+        self._suspended = False
 
     # --- wishes -----------------------------------------------------------------------------------------
 
@@ -87,7 +87,7 @@ class SnapshotDirector:
             self._abandon("it took longer than ten minutes", now_ms)
         if self._due_ms is None and self._interval_ms and serving:
             self._due_ms = now_ms + self._interval_ms
-        if self._wish is None and serving and not self.suspended:
+        if self._wish is None and serving and not self._suspended:
             self._begin_due(now_ms)
 
     def _begin_due(self, now_ms: int) -> None:
@@ -264,11 +264,22 @@ class SnapshotDirector:
             **self._facts,
         }
 
-    def change_plan(self, plan: ServerPlan) -> None:
-        """Other workers: what comes next builds on nothing."""
-        self._plan = plan
-        self._last = None
-        self._since_base = 0
+    # --- while the workers change -----------------------------------------------------------------------
+
+    def suspend(self, reason: str) -> None:
+        """No snapshots until ``resume``; one that is under way comes to nothing."""
+        self._suspended = True
+        if self._rounds.current is not None:
+            self._rounds.abandon()
+            self._failed(reason, self._due_ms or 0)
+
+    def resume(self, plan: ServerPlan) -> None:
+        """Go on; after other workers have taken over, the next one builds on nothing."""
+        self._suspended = False
+        if plan is not self._plan:
+            self._plan = plan
+            self._last = None
+            self._since_base = 0
 
 
 def summary(manifest: Manifest, location: str) -> dict[str, Any]:

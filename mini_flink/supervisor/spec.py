@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from mini_flink.config import Settings
@@ -34,6 +34,7 @@ class ServerPlan:
     runtime_dir: str
     folder_id: int
     generation: int
+    parallelisms: Mapping[str, int] = field(default_factory=dict)
 
     def endpoint(self, name: str, incarnation: int) -> str:
         """Where one incarnation of a process listens."""
@@ -52,10 +53,11 @@ def build_spec(
     *,
     supervisor_endpoint: str,
     peers: Mapping[str, list[Any]],
+    gateway_slots: int,
     alive_fd: int,
     listen_fd: int,
 ) -> ProcessSpec:
-    """What the next incarnation of a member is told."""
+    """What the next incarnation of a member is told. ``gateway_slots``: all slots are below that."""
     return ProcessSpec(
         role=member.role,
         index=member.index,
@@ -66,7 +68,7 @@ def build_spec(
         job=plan.job.as_dict(),
         settings=plan.settings.as_dict(),
         data_dir=plan.data_dir,
-        folder=folder.process_folder(member.name) if member.role == "worker" else None,
+        folder=folder.process_folder(member.name, plan.generation) if member.role == "worker" else None,
         runtime_dir=plan.runtime_dir,
         console_lock=plan.console_lock,
         page_path=folder.page_path(member.name),
@@ -74,12 +76,15 @@ def build_spec(
         supervisor_endpoint=supervisor_endpoint,
         peers=dict(peers),
         workers=plan.workers,
-        gateways=plan.gateways,
+        gateways=gateway_slots,
         max_parallelism=plan.max_parallelism,
         numbers=dict(plan.numbers),
         fingerprint=plan.fingerprint,
         alive_fd=alive_fd,
         boot=not member.policy.was_ready,
+        parallelisms=dict(plan.parallelisms),
+        mode=member.mode,
+        task=dict(member.task),
         listen_fd=listen_fd,
     )
 

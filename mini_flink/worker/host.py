@@ -145,6 +145,11 @@ class Host:
                 crash_point("before_recycle")
                 self._log.recycle(number)
 
+    @property
+    def is_held(self) -> bool:
+        """Whether a batch waits for space for its commit."""
+        return bool(self._held)
+
     # --- what runs beside the loop ------------------------------------------------------------------------
 
     def _submit(self, name: str, now: float) -> None:

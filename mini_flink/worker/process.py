@@ -20,17 +20,20 @@ from mini_flink.config import Settings
 from mini_flink.core.base import Identity
 from mini_flink.errors import EXIT_STORAGE, MiniFlinkError, StorageFullError
 from mini_flink.failures import render_error, render_running
+from mini_flink.faults import crash_point
 from mini_flink.ids import SUPERVISOR
 from mini_flink.jobs import JobTarget, load_graph
 from mini_flink.locks import FolderLock
 from mini_flink.progress import Page
-from mini_flink.spec import ProcessSpec, check_fingerprint
+from mini_flink.spec import PAUSED, TRIAL, ProcessSpec, check_fingerprint
 from mini_flink.state.lmdb import LmdbTable
 from mini_flink.state.log import FileLog
 from mini_flink.transport.zmq import ZmqTransport
 from mini_flink.worker.background import ThreadBackground
 from mini_flink.worker.host import Capture
 from mini_flink.worker.snapshots import Order, WorkerSnapshots
+from mini_flink.worker.tails import write_tail
+from mini_flink.worker.trial import trial_devices
 from mini_flink.worker.worker import Devices, Place, Worker
 
 POISON_DEATHS = 3
@@ -47,6 +50,7 @@ class WorkerProcess:
         self._spec = spec
         self._settings = Settings.from_dict(spec.settings)
         self._stopping = False
+        self._finishing: dict[str, Any] | None = None
         self._published_s = 0.0
         self._published_records = -1
         self._transport = ZmqTransport()
@@ -75,7 +79,7 @@ class WorkerProcess:
         graph = load_graph(JobTarget.from_dict(spec.job), quiet=True)
         console.install_logging()
         check_fingerprint(spec, graph)
-        plan = plans.build(graph, spec.workers, spec.numbers)
+        plan = plans.build(graph, spec.workers, spec.numbers, spec.parallelisms)
         self._lock = FolderLock.evict(str(Path(spec.folder or "") / "lock"))
         self._page = Page(spec.page_path, spec.incarnation)
         self._background = ThreadBackground()
@@ -94,6 +98,7 @@ class WorkerProcess:
         self._snapshots = WorkerSnapshots(
             spec.index, spec.data_dir, self._worker.engine.changed, self._copying, self._tell_part
         )
+        self._worker.engine.paused = spec.mode == PAUSED
         self._worker.recover()
         redone = self._secure()
         self._worker.open()
@@ -125,6 +130,8 @@ class WorkerProcess:
         table = LmdbTable(
             folder / "state", map_size_bytes=settings.state_map_bytes, generation=spec.generation
         )
+        if spec.mode == TRIAL:
+            return trial_devices(table, self._transport, self._background)
         log = FileLog(
             folder / "log",
             segment_bytes=settings.log_segment_bytes,
@@ -143,6 +150,7 @@ class WorkerProcess:
             folder_id=spec.folder_id,
             uids={number: uid for uid, number in spec.numbers.items()},
             boot=spec.boot,
+            trial=spec.mode == TRIAL,
             poison=(death.source, death.session, death.number) if death and poisonous else None,
         )
 
@@ -164,6 +172,22 @@ class WorkerProcess:
         self._worker.engine.hear_of_epoch(order.epoch)
         self._snapshots.order(order)
 
+    # --- from one generation to the next ----------------------------------------------------------------
+
+    def _track(self, data: dict[str, Any]) -> None:
+        self._worker.engine.track_changes(data["label"])
+        self._tell(wire.TRACKING, {})
+
+    def _finish(self, data: dict[str, Any]) -> None:
+        """Run nothing more; leave when the gateways have all that was for them."""
+        self._finishing = data
+        self._worker.engine.paused = True
+
+    @property
+    def _finished(self) -> bool:
+        host = self._worker.host
+        return self._finishing is not None and host.engine.drained and not host.is_held
+
     # --- serving ----------------------------------------------------------------------------------------
 
     def _loop(self) -> None:
@@ -182,6 +206,8 @@ class WorkerProcess:
                 _say_storage_full(was_full)
             if now >= self._published_s + PUBLISH_INTERVAL_S:
                 self._publish(now)
+            if self._finished:
+                return
             if self._stopping or engine.has_work or transport.pending():
                 continue
             if spec.alive_fd in transport.wait(self._timeout_ms(now), sleep_on):
@@ -209,6 +235,12 @@ class WorkerProcess:
             self._take_order(message.data)
         elif message.kind == wire.SNAPSHOT_END:
             self._snapshots.end(message.data["epoch"], complete=message.data["complete"])
+        elif message.kind == wire.TRACK:
+            self._track(message.data)
+        elif message.kind == wire.FINISH:
+            self._finish(message.data)
+        elif message.kind == wire.GO:
+            self._worker.engine.paused = False
         elif message.kind == wire.STOP:
             self._stopping = True
 
@@ -228,6 +260,10 @@ class WorkerProcess:
     def _close(self) -> bool:
         self._snapshots.close()
         clean = self._worker.close()
+        if self._finishing is not None and clean:
+            label, folder = self._finishing["label"], Path(self._finishing["folder"])
+            write_tail(folder, self._spec.index, self._worker.engine.changed.since(label))
+            crash_point("after_tail")
         self._publish(time.monotonic())
         self._page.idle()
         self._lock.release()

@@ -41,6 +41,7 @@ class Place:
     """Which worker of which job this is. ``uids`` names all operator numbers the folder has ever given.
 
     ``boot``: the job may be another one than at the last start; a worker that is only restarted knows better.
+    ``trial``: what is done is thrown away, so nothing but what is asked is done.
     """
 
     index: int
@@ -49,6 +50,7 @@ class Place:
     uids: Mapping[int, str]
     poison: tuple[int, int, int] | None = None
     boot: bool = True
+    trial: bool = False
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -144,6 +146,9 @@ class Worker:
         if place.boot:
             engine.check_deliverable(plan.stages, place.uids)
         engine.tasks = self.tasks
+        if place.trial:
+            engine.forget_backlog()
+            return
         for source in plan.collection_sources:
             if place.index == plan.worker_of(source.stage, 0):
                 name = f"c{source.number}"

@@ -1,0 +1,111 @@
+"""How a command talks to the supervisor that runs on a data folder: one question, then what there is to hear.
+
+Owns the way to the supervisor's endpoint and the limits on waiting. Called by the commands of a running
+server: ``status``, ``savepoint``, ``rescale``, ``upgrade``.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from mini_flink import procfs, wire
+from mini_flink.errors import EXIT_INTERNAL, EXIT_UNAVAILABLE, MiniFlinkError
+from mini_flink.folder import read_run
+from mini_flink.ids import SUPERVISOR
+from mini_flink.procfs import Process
+from mini_flink.transport.base import ipc_endpoint
+from mini_flink.transport.zmq import ZmqTransport
+
+ANSWER_S = 2.0
+_LOOK_MS = 1000
+
+
+class UnavailableError(MiniFlinkError):
+    """No server runs on the folder, or it does not answer."""
+
+    exit_code = EXIT_UNAVAILABLE
+
+
+class RefusedError(MiniFlinkError):
+    """The server says no, or could not do it; the exit code is the server's."""
+
+
+def query(data_dir: str) -> dict[str, Any]:
+    """What the server on ``data_dir`` says of itself: see ``supervisor.report``. At most 2 s."""
+    run = _running(data_dir)
+    deadline = time.monotonic() + ANSWER_S
+    for message in _exchange(run, wire.STATUS, {}):
+        if message is not None and message.kind == wire.STATUS_REPLY:
+            return message.data
+        if time.monotonic() > deadline:
+            break
+    raise UnavailableError(
+        f"the server (pid {run['pid']}) does not answer", help=f"it may be stopped: kill -CONT {run['pid']}"
+    )
+
+
+def ask(
+    data_dir: str,
+    what: str,
+    question: Mapping[str, Any],
+    heard: Callable[[Mapping[str, Any]], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Ask the server to do something that takes a while, and wait for its end; ``heard`` gets what it tells
+    meanwhile. RefusedError with its reason if it did not do it; UnavailableError if it goes away.
+    """
+    run = _running(data_dir)
+    for message in _exchange(run, wire.ASK, {"what": what, **question}):
+        if message is None:
+            if not procfs.is_alive(Process(run["pid"], run["start_time"])):
+                raise UnavailableError(
+                    f"the server (pid {run['pid']}) ended before the {what} was done",
+                    help="python -m mini_flink serve brings it back with nothing lost",
+                )
+        elif message.kind == wire.TOLD and not message.data.get("done"):
+            heard(message.data)
+        elif message.kind == wire.TOLD:
+            return _judged(message.data)
+    raise UnavailableError(f"the server (pid {run['pid']}) does not answer")
+
+
+def _judged(told: dict[str, Any]) -> dict[str, Any]:
+    if told["ok"]:
+        return {name: value for name, value in told.items() if name not in ("ok", "done")}
+    error = RefusedError(str(told["reason"]), help=str(told.get("help", "")))
+    error.exit_code = int(told.get("exit_code", EXIT_INTERNAL))
+    raise error
+
+
+def _running(data_dir: str) -> dict[str, Any]:
+    run = read_run(data_dir)
+    if run is None or not procfs.is_alive(Process(run["pid"], run["start_time"])):
+        raise UnavailableError(
+            f"no server runs on {data_dir}",
+            help=f"start one: python -m mini_flink serve JOB --data-dir {data_dir}",
+        )
+    return run
+
+
+def _exchange(
+    run: Mapping[str, Any], kind: int, question: Mapping[str, Any]
+) -> Iterator[wire.Control | None]:
+    """Send one question; then each message that comes, and None whenever none has come for a while."""
+    transport = ZmqTransport()
+    try:
+        name = f"asker-{os.getpid()}-{time.monotonic_ns()}"
+        endpoint = ipc_endpoint(run["runtime_dir"], name, 0)
+        transport.bind(endpoint)
+        transport.connect(SUPERVISOR, run["supervisor_endpoint"])
+        data = {**question, "endpoint": endpoint}
+        transport.send(SUPERVISOR, wire.encode_control(kind, name, 0, run["generation"], data))
+        while True:
+            transport.wait(_LOOK_MS, ())
+            messages = [wire.decode(message) for message in transport.receive(10)]
+            yield from (message for message in messages if isinstance(message, wire.Control))
+            if not messages:
+                yield None
+    finally:
+        transport.close()

@@ -1,0 +1,484 @@
+"""From one generation to the next while clients wait, not fail: rescale and upgrade.
+
+The old workers serve while a resharder copies their state into the next generation's folders. Then gateways
+let nobody in, the old workers finish and stop, the resharder adds what has changed since, the new workers
+start without running anything. Up to ``switch``, one durable step, everything can go back to how it was, and
+does, whatever fails; from then on the new generation counts, and everybody is told to go.
+
+    prepare   the resharder loads the job and says whether its state fits        old workers serve
+    track     workers begin to note which keys change
+    copy      the resharder copies; for an upgrade new gateways load, on standby
+    hold      gateways hold requests (upgrade: the old ones finish theirs and leave)        clients wait
+    finish    workers end their batch, flush, list what has changed, and leave
+    build     the resharder adds that, and the records that were under way
+    trial     (upgrade) workers on state that is thrown away; a new gateway asks them the probe
+    start     the new workers recover, and wait
+    release   the switch is made, everybody goes; gateways say so
+
+Owns the phase and the processes of the next generation. Called by ``loop``, which goes on watching everybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mini_flink import console, wire
+from mini_flink.errors import EXIT_CONFIG, EXIT_INTERNAL, MiniFlinkError
+from mini_flink.folder import DataFolder
+from mini_flink.jobs import JobTarget
+from mini_flink.spec import PAUSED, SERVE, STANDBY, TRIAL
+from mini_flink.supervisor.fleet import Fleet
+from mini_flink.supervisor.members import GONE, READY, STOPPING, WAITING, Member, describe_exit
+from mini_flink.supervisor.spec import ServerPlan
+
+PREPARE, TRACK, COPY, HOLD, FINISH, BUILD = "prepare", "track", "copy", "hold", "finish", "build"
+TRIAL_START, TRIAL_ASK, TRIAL_END, START, RELEASE = "trial", "probe", "trial end", "start", "release"
+ABORT, ENDED = "abort", "ended"
+
+ATTEMPTS = 3
+HELD_LIMIT_MS = 60_000
+"""How long clients may be kept waiting before everything goes back."""
+
+Tell = Callable[[Mapping[str, Any]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What is to become of the server. ``job`` None: the same job; ``workers`` None: as many."""
+
+    kind: str
+    workers: int | None = None
+    parallelisms: Mapping[str, int] | None = None
+    job: JobTarget | None = None
+    probe: Mapping[str, Any] | None = None
+    allow_dropped_state: bool = False
+
+    @property
+    def is_upgrade(self) -> bool:
+        """Whether gateways change too, because they hold the job's code."""
+        return self.kind == "upgrade"
+
+
+def goal_of(question: Mapping[str, Any]) -> Goal:
+    """The goal in a question from the command line."""
+    job = question.get("job")
+    return Goal(
+        kind=question["what"],
+        workers=question.get("workers"),
+        parallelisms=question.get("parallelisms"),
+        job=None if job is None else JobTarget.from_dict(job),
+        probe=question.get("probe"),
+        allow_dropped_state=bool(question.get("allow_dropped_state")),
+    )
+
+
+class Changeover:
+    """One rescale or upgrade; over when ``phase`` is ``ENDED``. ``tell`` says how it goes to who asked."""
+
+    def __init__(self, goal: Goal, folder: DataFolder, fleet: Fleet, tell: Tell) -> None:
+        self.phase = PREPARE
+        self.result: dict[str, Any] = {}
+        self._goal = goal
+        self._folder = folder
+        self._fleet = fleet
+        self._tell = tell
+        self._old = fleet.plan
+        self._attempt = 0
+        self._now_ms = 0
+        self._held_ms: int | None = None
+        self._began_ms = 0
+        self._awaited: set[str] = set()
+        self._retry = False
+        self._failure: tuple[str, int] = ("", 0)
+        self._workers: list[Member] = []
+        self._gateways: list[Member] = []
+        self._resharder: Member | None = None
+        self._times_ms: dict[str, int] = {}
+        self._phase_began_ms = 0
+
+    @property
+    def kind(self) -> str:
+        """``rescale`` or ``upgrade``."""
+        return self._goal.kind
+
+    # --- the way ----------------------------------------------------------------------------------------
+
+    def begin(self, now_ms: int) -> None:
+        """The first attempt, or another one."""
+        self._now_ms = now_ms
+        self._began_ms = self._began_ms or now_ms
+        self._attempt += 1
+        self._retry = False
+        self._held_ms = None
+        self._workers, self._gateways = [], []
+        generation, draft = self._folder.draft_generation()
+        goal, old = self._goal, self._old
+        self._draft = draft
+        self._label = f"g{generation}.{self._attempt}"
+        self._next = replace(
+            old,
+            generation=generation,
+            workers=goal.workers or old.workers,
+            job=goal.job or old.job,
+            parallelisms={**old.parallelisms, **(goal.parallelisms or {})},
+        )
+        self._fleet.draft(self._next)
+        self._resharder = self._fleet.new_resharder(self._next, self._task())
+        self._fleet.others.append(self._resharder)
+        self._enter(PREPARE)
+        self._fleet.start([self._resharder])
+
+    def _task(self) -> dict[str, Any]:
+        record = self._folder.record
+        return {
+            "folder": self._draft,
+            "label": self._label,
+            "old_generation": record.generation,
+            "old_workers": record.workers,
+            "old_folders": [self._folder.process_folder(member.name) for member in self._fleet.workers],
+            "next_operator": record.next_operator,
+            "same_job": self._goal.job is None,
+            "allow_dropped_state": self._goal.allow_dropped_state,
+            "epoch": record.epoch,
+        }
+
+    def _enter(self, phase: str) -> None:
+        self._times_ms[self.phase] = self._now_ms - self._phase_began_ms if self._phase_began_ms else 0
+        self._phase_began_ms = self._now_ms
+        self.phase = phase
+        self._tell({"phase": phase})
+
+    def _prepared(self, facts: Mapping[str, Any]) -> None:
+        """The resharder has loaded the job, and its state fits."""
+        if facts["job_name"] != self._old.job_name:
+            name = facts["job_name"]
+            self._fail(f"this is job {name!r}, not {self._old.job_name!r}", EXIT_CONFIG)
+            return
+        self._next = replace(
+            self._next,
+            numbers=dict(facts["numbers"]),
+            fingerprint=facts["fingerprint"],
+            operator_names={int(number): name for number, name in facts["operator_names"].items()},
+        )
+        self._next_operator = int(facts["next_operator"])
+        self._fleet.draft(self._next)
+        self._tell({"findings": facts["findings"]})
+        self._enter(TRACK)
+        self._await(self._fleet.workers)
+        self._fleet.send(self._fleet.workers, wire.TRACK, {"label": self._label})
+
+    def _copy(self) -> None:
+        self._enter(COPY)
+        if self._resharder is not None:
+            self._await([self._resharder])
+            self._fleet.send([self._resharder], wire.COPY, {})
+        if self._goal.is_upgrade:
+            self._start_gateways()
+
+    def _start_gateways(self) -> None:
+        """Those that know the new job, in slots of their own: the old ones have clients to answer."""
+        count = len(self._fleet.gateways)
+        first = 0 if self._fleet.gateways[0].index else count
+        for slot in range(first, first + count):
+            self._gateways.append(self._fleet.new_gateway(slot, self._next, STANDBY))
+        self._fleet.others += self._gateways
+        self._await([*self._gateways, *([self._resharder] if self._resharder else [])])
+        self._fleet.start(self._gateways)
+
+    def _hold(self) -> None:
+        self._enter(HOLD)
+        self._held_ms = self._now_ms
+        self._await(self._fleet.gateways)
+        if not self._goal.is_upgrade:
+            for gateway in self._fleet.gateways:
+                gateway.mode = PAUSED  # one that has to be started meanwhile holds from the beginning
+            self._fleet.send(self._fleet.gateways, wire.HOLD, {})
+            return
+        for gateway in self._fleet.gateways:
+            self._fleet.send([gateway], wire.STOP, {"grace_ms": self._old.settings.request_timeout_ms})
+            gateway.state = STOPPING if gateway.running else GONE
+        self._awaited = {gateway.name for gateway in self._fleet.gateways if gateway.running}
+        self._held_ms = None  # they still answer; clients begin to wait when the last one has left
+        self._advance()
+
+    def _finish(self) -> None:
+        self._held_ms = self._held_ms or self._now_ms
+        self._enter(FINISH)
+        self._await(self._fleet.workers)
+        for worker in self._fleet.workers:
+            worker.state = STOPPING
+        self._fleet.send(self._fleet.workers, wire.FINISH, {"label": self._label, "folder": self._draft})
+
+    def _build(self) -> None:
+        self._enter(BUILD)
+        if self._resharder is not None:
+            self._await([self._resharder])
+            self._fleet.send([self._resharder], wire.BUILD, {})
+
+    def _start(self, phase: str, mode: str) -> None:
+        self._enter(phase)
+        self._workers = [
+            self._fleet.new_worker(index, self._next, mode) for index in range(self._next.workers)
+        ]
+        self._fleet.others += self._workers
+        self._await(self._workers)
+        self._fleet.start(self._workers)
+
+    def _ask_probe(self) -> None:
+        self._enter(TRIAL_ASK)
+        gateway = self._gateways[0]
+        self._await([gateway])
+        self._fleet.send(
+            [gateway],
+            wire.PROBE,
+            {"peers": self._fleet.peers_of(gateway), "request": self._goal.probe or {}},
+        )
+
+    def _end_trial(self) -> None:
+        self._enter(TRIAL_END)
+        self._await(self._workers)
+        for worker in self._workers:
+            worker.state = STOPPING
+            worker.kill()
+
+    def _release(self) -> None:
+        """The point of no return: the next generation is the one that counts."""
+        self._enter(RELEASE)
+        old_gateways, plan = self._fleet.gateways, self._next
+        gateways = self._gateways or old_gateways
+        self._folder.switch(
+            workers=plan.workers,
+            parallelisms=dict(plan.parallelisms),
+            operators=dict(plan.numbers),
+            next_operator=self._next_operator,
+            fingerprint=plan.fingerprint,
+        )
+        self._fleet.switch(plan, self._workers, gateways)
+        for member in (*self._workers, *gateways):
+            member.generation, member.mode = plan.generation, SERVE
+        self._await(gateways)
+        self._fleet.send(self._workers, wire.GO, {})
+        for gateway in gateways:
+            self._fleet.send([gateway], wire.GO, self._go(gateway))
+        self._dismiss_resharder()
+
+    def _go(self, gateway: Member) -> dict[str, Any]:
+        plan = self._fleet.plan
+        return {
+            "generation": plan.generation,
+            "workers": plan.workers,
+            "parallelisms": dict(plan.parallelisms),
+            "numbers": dict(plan.numbers),
+            "peers": self._fleet.peers_of(gateway),
+        }
+
+    def _done(self) -> None:
+        pause_ms = self._now_ms - (self._held_ms or self._now_ms)
+        self._enter(ENDED)
+        self.result = {
+            "ok": True,
+            "generation": self._next.generation,
+            "workers": self._next.workers,
+            "pause_ms": pause_ms,
+            "duration_ms": self._now_ms - self._began_ms,
+            "attempts": self._attempt,
+            "phases_ms": dict(self._times_ms),
+        }
+        what = f"{self._goal.kind} done: {self._next.workers} workers, clients waited {pause_ms / 1000:.2f} s"
+        console.event("ok", what)
+
+    # --- who has done what was asked --------------------------------------------------------------------
+
+    def _await(self, members: list[Member]) -> None:
+        self._awaited = {member.name for member in members}
+
+    def _has_done(self, member: Member) -> None:
+        self._awaited.discard(member.name)
+        self._advance()
+
+    def _advance(self) -> None:
+        if self._awaited:
+            return
+        match self.phase:
+            case "track":
+                self._copy()
+            case "copy":
+                self._hold()
+            case "hold":
+                self._finish()
+            case "finish":
+                self._build()
+            case "build" if self._goal.is_upgrade:
+                self._start(TRIAL_START, TRIAL)
+            case "trial":
+                self._ask_probe()
+            case "probe":
+                self._end_trial()
+            case "build" | "trial end":
+                self._start(START, PAUSED)
+            case "start":
+                self._release()
+            case "release":
+                self._done()
+            case "abort":
+                self._aborted()
+
+    def take_message(self, member: Member, message: wire.Control, now_ms: int) -> bool:
+        """A message from one of the processes; False if it is none of a changeover's."""
+        self._now_ms = now_ms
+        kind, data = message.kind, message.data
+        if kind == wire.READY:
+            return self._take_ready(member, data)
+        if kind == wire.FAILED and (member in self._fleet.others or member.role == "resharder"):
+            self._fail(str(data["text"]), int(data["exit_code"]))
+            return True
+        answers = {TRACK: wire.TRACKING, COPY: wire.COPIED, HOLD: wire.HELD, BUILD: wire.BUILT}
+        if kind == wire.PROBED and self.phase == TRIAL_ASK:
+            self._take_probed(member, data)
+        elif kind == answers.get(self.phase):
+            self._has_done(member)
+        return kind in (wire.TRACKING, wire.COPIED, wire.HELD, wire.BUILT, wire.PROBED)
+
+    def _take_ready(self, member: Member, data: Mapping[str, Any]) -> bool:
+        """True if this was said to us alone, and the loop need not hear it."""
+        if member is self._resharder:
+            member.state = READY
+            if self.phase == PREPARE:
+                self._prepared(data)
+            return True
+        member.policy.ready(self._now_ms)
+        is_new = member in self._workers or member in self._gateways
+        if is_new and self.phase in (COPY, TRIAL_START, START):
+            member.state = READY
+            self._has_done(member)
+            return True
+        if self.phase == RELEASE and member.role == "gateway" and data.get("generation") == self._next.generation:
+            member.state = READY
+            self._has_done(member)
+        return False
+
+    def _take_probed(self, member: Member, data: Mapping[str, Any]) -> None:
+        status = data.get("status")
+        if status is not None:
+            self._tell({"probe": {"status": status, "body": data.get("body", "")}})
+        if status is None or int(status) < 400:
+            self._has_done(member)
+            return
+        self._fail(f"the probe was answered with {status}: {data.get('body', '')}", EXIT_CONFIG)
+
+    def take_exit(self, member: Member, status: int, now_ms: int) -> bool:
+        """A process has ended (and was reaped); True if that was expected, or is dealt with here."""
+        self._now_ms = now_ms
+        if member is self._resharder:
+            self._resharder = None
+            self._fleet.drop(member)
+            if self.phase not in (RELEASE, ABORT, ENDED):
+                self._fail(f"the resharder ended with status {status}", EXIT_INTERNAL, retry=True)
+            elif self.phase == ABORT:
+                self._has_done(member)
+            return True
+        if member in self._fleet.others:
+            return self._take_exit_of_new(member, status)
+        if self.phase == ABORT and member.state == STOPPING:
+            self._restart(member)
+            self._has_done(member)
+            return True
+        if self.phase == HOLD and member.role == "gateway" and member.state == STOPPING:
+            member.state = GONE
+            self._has_done(member)
+            return True
+        if member.role != "worker" or self.phase in (PREPARE, RELEASE, ABORT, ENDED):
+            return False
+        if self.phase == FINISH and status == 0:
+            member.state = GONE
+            self._has_done(member)
+            return True
+        finishing = self.phase == FINISH
+        if finishing:
+            member.state = GONE
+        self._fail(f"{member.title} died ({describe_exit(status)})", EXIT_INTERNAL, retry=True)
+        return finishing
+
+    def _take_exit_of_new(self, member: Member, status: int) -> bool:
+        """One of the next generation: at the end of its trial, or of an attempt, or by itself."""
+        self._fleet.drop(member)
+        if self.phase in (TRIAL_END, ABORT):
+            self._has_done(member)
+        else:
+            self._fail(f"{member.title} of the new generation ended with status {status}", EXIT_INTERNAL)
+        return True
+
+    # --- when it comes to nothing -----------------------------------------------------------------------
+
+    def step(self, now_ms: int) -> None:
+        """Nobody waits for ever."""
+        self._now_ms = now_ms
+        held = self._held_ms is not None and now_ms - self._held_ms > HELD_LIMIT_MS
+        if held and self.phase not in (RELEASE, ABORT, ENDED):
+            who = ", ".join(sorted(self._awaited))
+            self._fail(f"clients had waited a minute for {who} ({self.phase})", EXIT_INTERNAL)
+
+    def due_ms(self) -> int | None:
+        """When ``step`` is to be called next."""
+        return None if self._held_ms is None else self._held_ms + HELD_LIMIT_MS
+
+    def cancel(self, reason: str, now_ms: int) -> None:
+        """Somebody wants something else: back to how it was, if that is still possible."""
+        self._now_ms = now_ms
+        if self.phase not in (RELEASE, ENDED):
+            self._fail(reason, EXIT_INTERNAL)
+
+    def _fail(self, reason: str, exit_code: int, *, retry: bool = False) -> None:
+        """Back to how it was: the old generation's folders are untouched."""
+        if self.phase in (ABORT, ENDED, RELEASE):
+            return
+        self._retry = retry and self._attempt < ATTEMPTS
+        self._failure = (reason, exit_code)
+        console.event("warn", f"{self._goal.kind}: {reason.rstrip()}; the server goes on as it was")
+        self._enter(ABORT)
+        for member in list(self._fleet.others):
+            member.state = STOPPING
+            member.kill()
+        for member in (*self._fleet.workers, *self._fleet.gateways):
+            if member.state == STOPPING and member.running:
+                member.kill()
+            elif member.state == GONE:
+                self._restart(member)
+        leaving = [member for member in self._fleet if member.state == STOPPING and member.running]
+        self._await(leaving)
+        self._advance()
+
+    def _restart(self, member: Member) -> None:
+        member.state, member.start_at_ms, member.mode = WAITING, self._now_ms, SERVE
+
+    def _aborted(self) -> None:
+        """Nobody is left who writes into the draft."""
+        self._folder.drop_draft()
+        for gateway in self._fleet.gateways:
+            gateway.mode = SERVE
+            if gateway.running:
+                self._fleet.send([gateway], wire.GO, {"generation": gateway.generation})
+        self._held_ms = None
+        if not self._retry:
+            self.phase = ENDED
+            self.result = {"ok": False, "reason": self._failure[0], "exit_code": self._failure[1]}
+
+    def retry(self, now_ms: int) -> None:
+        """Once everybody is up again, another attempt, if one is due."""
+        everybody = (*self._fleet.workers, *self._fleet.gateways)
+        if self.phase == ABORT and not self._awaited and all(each.state == READY for each in everybody):
+            self._tell({"retry": self._failure[0]})
+            self._phase_began_ms = 0
+            try:
+                self.begin(now_ms)
+            except MiniFlinkError as error:
+                self._retry = False
+                self._failure = (error.message, error.exit_code)
+                self._aborted()
+
+    def _dismiss_resharder(self) -> None:
+        if self._resharder is not None:
+            self._resharder.state = STOPPING
+            self._resharder.kill()
