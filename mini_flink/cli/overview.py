@@ -7,6 +7,7 @@ COMMANDS = (
     ("serve", "mini_flink.cli.serve", "serve a job over HTTP, with durable per-key state"),
     ("status", "mini_flink.cli.status", "processes, pending requests and counts of a running server"),
     ("dead-letters", "mini_flink.cli.dead_letters", "list the records that failed"),
+    ("snapshot", "mini_flink.cli.snapshot", "list, show and verify snapshots"),
 )
 PROGRAM = "python -m mini_flink"
 
