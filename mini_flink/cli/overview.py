@@ -8,6 +8,7 @@ COMMANDS = (
     ("status", "mini_flink.cli.status", "processes, pending requests and counts of a running server"),
     ("savepoint", "mini_flink.cli.savepoint", "take a snapshot of a running server, to keep"),
     ("dead-letters", "mini_flink.cli.dead_letters", "list the records that failed"),
+    ("snapshot", "mini_flink.cli.snapshot", "list, show and verify snapshots"),
 )
 PROGRAM = "python -m mini_flink"
 
