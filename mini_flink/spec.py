@@ -28,9 +28,9 @@ class ProcessSpec:
     maps the names of the processes that hold records to (incarnation, endpoint). ``numbers`` maps operator
     uids to their durable numbers, also those that the job no longer has. ``fingerprint`` is the graph as the
     supervisor built it. ``listen_fd`` and ``alive_fd`` are inherited descriptors; EOF on the latter means
-    that the supervisor is gone. ``boot``: this is the process's first start in this run. ``parallelisms``
-    are those that a rescale set. ``mode`` says how it begins: ``"serve"``, ``"paused"`` (a worker runs nothing,
-    a gateway lets nobody in, before it is told to go), ``"standby"`` (a gateway does not even accept), or
+    that the supervisor is gone. ``boot``: this is the process's first start in this run. ``parallelisms`` are
+    those that a rescale set. ``mode`` says how it begins: ``"serve"``, ``"paused"`` (a worker runs nothing, a
+    gateway lets nobody in, before it is told to go), ``"standby"`` (a gateway does not even accept), or
     ``"trial"`` (a worker keeps nothing of what it does). ``task`` is what a resharder is to do.
     """
 

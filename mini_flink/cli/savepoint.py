@@ -1,4 +1,4 @@
-"""``savepoint --data-dir D [--to LOCATION] [--json]``: a snapshot now, which is kept until somebody removes it."""
+"""``savepoint --data-dir D [--to LOCATION] [--json]``: a snapshot now, kept until somebody removes it."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
 A machine without I/O. Whoever runs it gives out the epochs (each durable before it is announced, none ever
 used twice), carries messages, and writes the manifest once ``report`` says that nothing is missing. An epoch
-that a worker could not report, because it died or found no space, is *abandoned*: it is never tried again, the
-next one is another.
+that a worker could not report, because it died or found no space, is *abandoned*: it is never tried again,
+the next one is another.
 """
 
 from __future__ import annotations

@@ -62,9 +62,7 @@ class GatewayProcess:
             logging.getLogger("uvicorn").setLevel(logging.WARNING)
             check_fingerprint(self._spec, graph)
             self._graph = graph
-            self._plan = plans.build(
-                graph, self._spec.workers, self._spec.numbers, self._spec.parallelisms
-            )
+            self._plan = plans.build(graph, self._spec.workers, self._spec.numbers, self._spec.parallelisms)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(self._serve())
         except MiniFlinkError as error:

@@ -1,9 +1,9 @@
 """The overlay: keyed state that is newer than the table on disk, in memory, in encoded form.
 
 Layers over the table: *batch* (changes of the batch being run, not committed), *active* (committed, in the
-log), *frozen* (being written to the table; two of them for a moment, if a snapshot begins meanwhile). Keys and values are bytes: ``1``, ``True`` and ``1.0`` are
-not one key, reading gives a fresh value, changing it without ``update`` changes nothing, and undoing a record
-is putting back the few bytes it replaced.
+log), *frozen* (being written to the table; two of them for a moment, if a snapshot begins meanwhile). Keys
+and values are bytes: ``1``, ``True`` and ``1.0`` are not one key, reading gives a fresh value, changing it
+without ``update`` changes nothing, and undoing a record is putting back the few bytes it replaced.
 
 Owned by a worker's loop. It never writes anywhere: the engine takes the batch for the log and the frozen
 layer for the table.

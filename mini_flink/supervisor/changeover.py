@@ -31,7 +31,6 @@ from mini_flink.jobs import JobTarget
 from mini_flink.spec import PAUSED, SERVE, STANDBY, TRIAL
 from mini_flink.supervisor.fleet import Fleet
 from mini_flink.supervisor.members import GONE, READY, STOPPING, WAITING, Member, describe_exit
-from mini_flink.supervisor.spec import ServerPlan
 
 PREPARE, TRACK, COPY, HOLD, FINISH, BUILD = "prepare", "track", "copy", "hold", "finish", "build"
 TRIAL_START, TRIAL_ASK, TRIAL_END, START, RELEASE = "trial", "probe", "trial end", "start", "release"
@@ -354,7 +353,11 @@ class Changeover:
             member.state = READY
             self._has_done(member)
             return True
-        if self.phase == RELEASE and member.role == "gateway" and data.get("generation") == self._next.generation:
+        if (
+            self.phase == RELEASE
+            and member.role == "gateway"
+            and data.get("generation") == self._next.generation
+        ):
             member.state = READY
             self._has_done(member)
         return False

@@ -250,9 +250,7 @@ class Supervisor:
         else:
             answer({"ok": False, "reason": f"this server knows no {message.data['what']}"})
 
-    def _begin_changeover(
-        self, message: wire.Control, answer: Callable[[Mapping[str, Any]], None]
-    ) -> None:
+    def _begin_changeover(self, message: wire.Control, answer: Callable[[Mapping[str, Any]], None]) -> None:
         if self._changeover is not None:
             busy = "the server is being rescaled or upgraded already"
             answer({"ok": False, "reason": busy, "exit_code": EXIT_TRY_AGAIN})

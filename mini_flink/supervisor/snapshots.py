@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from mini_flink import __version__, console, wire
 from mini_flink.core.epochs import SnapshotRounds
@@ -19,7 +19,7 @@ from mini_flink.errors import MiniFlinkError
 from mini_flink.folder import DataFolder
 from mini_flink.snapshots.catalog import Catalog
 from mini_flink.snapshots.location import open_store
-from mini_flink.snapshots.manifest import FileEntry, Manifest, Part, snapshot_id
+from mini_flink.snapshots.manifest import FileEntry, Manifest, Part, SnapshotKind, snapshot_id
 from mini_flink.snapshots.policy import Policy
 from mini_flink.supervisor.fleet import Fleet
 from mini_flink.supervisor.members import READY, Member
@@ -32,7 +32,8 @@ RETRY_MS = 200
 FAILED_MS = 10_000
 """After a failed periodic snapshot the next one is tried soon."""
 _PUBLISH = "manifest"
-SNAPSHOT, SAVEPOINT = "snapshot", "savepoint"
+SNAPSHOT: Final = "snapshot"
+SAVEPOINT: Final = "savepoint"
 
 Answer = Callable[[Mapping[str, Any]], None]
 
@@ -41,7 +42,7 @@ Answer = Callable[[Mapping[str, Any]], None]
 class _Wish:
     """A snapshot that somebody wants."""
 
-    kind: str
+    kind: SnapshotKind
     location: str
     answer: Answer | None = None
 
