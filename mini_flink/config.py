@@ -120,7 +120,7 @@ class Settings:
         None,
         "folder of the state; else .mini_flink/<job> here",
         group=WHERE,
-        commands=("serve", "status", "dead-letters list"),
+        commands=("serve", "check", "status", "dead-letters list"),
     )
     runtime_dir: str | None = _option(None, "folder of sockets; else a private one", group=WHERE)
 
@@ -128,6 +128,7 @@ class Settings:
         None,
         "processes that run the job; else as the folder has, or the cores",
         group=PROCESSES,
+        commands=("serve", "check"),
         minimum=1,
         maximum=128,
     )
