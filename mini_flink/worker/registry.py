@@ -65,8 +65,7 @@ class Registry:
         return stored.number
 
     def _add(self, operator: int, name: str, kind: str, type_text: str, parallelism: int) -> Stored:
-        taken = {entry.number for entry in self._stored.values() if entry.operator == operator}
-        number = next(index for index in range(MAX_STATES + 1) if index not in taken)  # a restore leaves gaps
+        number = sum(1 for entry in self._stored.values() if entry.operator == operator)
         if number >= MAX_STATES:
             raise FolderError(f"operator {self._uid(operator)!r} declares more than {MAX_STATES} states")
         entry = Stored(operator, name, number, kind, type_text, parallelism)

@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="folders are mad
 
 
 @pytest.fixture(scope="module")
-def left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def left(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The data folder of version ``old``, with content in all states."""
     server = Server(tmp_path_factory.mktemp("left"), EVOLVING, "--workers", "2", args=["old"])
     try:
@@ -34,7 +33,7 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         assert server.stop() == 0
     finally:
         server.clean_up()
-    yield server.data_dir
+    return server.data_dir
 
 
 def check(*words: str, cwd: Path = ROOT, version: str = "same") -> subprocess.CompletedProcess[str]:

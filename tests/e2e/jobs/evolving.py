@@ -1,8 +1,9 @@
 """A job in versions: ``evolving.py VERSION``; ``POST /add {"key", "amount"}`` changes all of its states.
 
 ``old``; ``same``; ``typed`` (another type, with a migration); ``untold`` (another type, without one);
-``turned`` (another kind); ``shrunk`` (a state less); ``renamed`` (another uid); ``grown`` (a state, an operator
-and a route more); ``spread`` (another parallelism); ``twice`` (wrong in two ways); ``foreign`` (another job).
+``turned`` (another kind); ``shrunk`` (a state less); ``renamed`` (another uid); ``grown`` (a state, an
+operator and a route more); ``spread`` (another parallelism); ``twice`` (wrong in two ways); ``foreign``
+(another job).
 """
 
 from __future__ import annotations
