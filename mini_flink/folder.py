@@ -9,8 +9,9 @@
     snapshots/           snapshots, unless they are kept elsewhere
 
 A restore or a re-shard makes the next generation beside the one that stands; that job.json names it is the
-moment from which it counts. Every file names its format version. job.json and incarnations.json are replaced atomically and synced before
-anything relies on them. Never looks into a worker's folder. Called by the supervisor; Linux only.
+moment from which it counts. Every file names its format version. job.json and incarnations.json are replaced
+atomically and synced before anything relies on them. Never looks into a worker's folder. Called by the
+supervisor; Linux only.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from mini_flink.errors import CorruptionError, FolderError, StorageError, Storag
 from mini_flink.locks import FolderLock
 
 FORMAT_VERSION = 2
-"""Format 1 had the workers' folders of its only generation beside job.json; they are moved at the next start."""
+"""Format 1 had the workers' folders of its only generation beside job.json; the next start moves them."""
 MAX_OPERATOR_NUMBER = 65_535
 _WORKER_FOLDER = re.compile(r"w\d+")
 _GENERATION_FOLDER = re.compile(r"g(\d+)")

@@ -28,6 +28,20 @@ PEERS = 12
 STOP = 13
 STATUS = 14
 STATUS_REPLY = 15
+SNAPSHOT = 16
+SNAPSHOT_PART = 17
+SNAPSHOT_END = 18
+TRACK = 19
+TRACKING = 20
+HOLD = 21
+HELD = 22
+FINISH = 23
+GO = 24
+PROBE = 25
+PROBED = 26
+ASK = 27
+TOLD = 28
+"""To and from the command line: a request that takes a while, and what there is to say of it."""
 
 RESEND = 1
 """Flag of a data message: send again from the position on."""

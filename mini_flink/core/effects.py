@@ -31,10 +31,15 @@ class Sync(NamedTuple):
 
 
 class Flush(NamedTuple):
-    """Write ``items`` to the table in one transaction with ``number``; report back with ``flushed``."""
+    """Write ``items`` to the table in one transaction with ``number``; report back with ``flushed``.
+
+    With a ``snapshot`` the table then holds this worker's part of that epoch, and nothing newer: a view of it
+    is to be opened before anything else is written.
+    """
 
     items: dict[bytes, bytes | None]
     number: int
+    snapshot: int = 0
 
 
 class Recycle(NamedTuple):

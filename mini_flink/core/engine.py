@@ -10,6 +10,10 @@ test harness and the simulation, all in the same way::
 
 One rule carries the promises: the effects of a step are Append, Sync, Send, in this order. Nothing is sent
 and nothing is acknowledged before the commit that it rests on is durable.
+
+A second one makes snapshots consistent (Lai and Yang 1987): everything that is sent carries the epoch, and
+who hears of a newer one first ends its own, durably, and freezes what it holds then; the message that brought
+it is looked at only after that.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from itertools import islice
 from mini_flink import wire
 from mini_flink.core import shares
 from mini_flink.core.base import Counters, Identity, Limits, Progress, Root, Task, Undertaker, source_code
+from mini_flink.core.changes import ChangedKeys
 from mini_flink.core.effects import Append, Connect, Effect, Flush, Recycle, Send, Sync
 from mini_flink.core.links import Link
 from mini_flink.core.outputs import Outputs
@@ -35,6 +40,8 @@ FLUSH_ITEMS = 20_000
 """Changed keys that are flushed at once: the pages they dirty stay in memory as long as the table is open."""
 DEAD_LETTER_FLUSH_S = 0.1
 """Dead letters are read from the table by others, so they go there soon."""
+MAX_DEFERRED = 1024
+"""Messages of a newer epoch that wait for this worker's own; what is over it comes again."""
 
 
 @dataclass(slots=True)
@@ -69,8 +76,10 @@ class Engine:
         self.outputs = Outputs(limits.commit_limit_bytes)
         self.counters = Counters()
         self.epoch = 0
+        self.changed = ChangedKeys()
         self.commit_number = 0
         self.storage_full = False
+        self.paused = False
         self.tasks: Mapping[int, Task] = {}
         self._limits = limits
         self._progress = progress
@@ -94,7 +103,9 @@ class Engine:
         self._changed: dict[str, Link] = {}
         self._returns: dict[tuple[int, int], shares.Returns] = {}
         self._batch_bytes = 0
-        self._flush: Flush | None = None
+        self._wanted_epoch = 0
+        self._deferred: list[wire.Data] = []
+        self._flushes: deque[Flush] = deque()
         self._flush_due_s: float | None = None
         self._unsaved_bytes = 0
         self._flush_soon = False
@@ -112,6 +123,7 @@ class Engine:
         Call it before anything else. There is one recovery for every crash, and it runs no user code.
         """
         self.commit_number = commit_number
+        self.epoch = int.from_bytes(self._table.get(layout.EPOCH) or b"", "big")
         channels = self._table.get(layout.CHANNELS)
         if channels is not None:
             for peer, session, position, acked, next in wire.unpack(channels):
@@ -119,6 +131,7 @@ class Engine:
         for number, payload in log:
             self._redo(number, payload)
         self.overlay.rebuild_members(layout.entry_prefix)
+        self._wanted_epoch = self.epoch
         self._forget_gateways_without_slot()
         self._drop_stale_outbox()
         home = self._home
@@ -225,6 +238,11 @@ class Engine:
         if link is None or message.generation != self.identity.generation:
             self.counters.fenced += 1
             return []
+        if message.epoch > self.epoch:
+            self.hear_of_epoch(message.epoch)
+            if len(self._deferred) < MAX_DEFERRED:
+                self._deferred.append(message)
+            return []
         effects: list[Effect] = []
         if message.incarnation > link.incarnation and message.endpoint:
             effects = self.meet(message.sender, message.incarnation, message.endpoint)
@@ -264,6 +282,39 @@ class Engine:
         session = link.session
         self._queue.extend((link, session, number, record) for number, record in enumerate(records, first))
 
+    # --- snapshots --------------------------------------------------------------------------------------
+
+    def hear_of_epoch(self, epoch: int) -> None:
+        """The supervisor (or a peer) has begun an epoch: the next step ends this worker's own."""
+        self._wanted_epoch = max(self._wanted_epoch, epoch)
+
+    def _turn_epoch(self, now: float) -> list[Effect]:
+        """End the old epoch: it is durable, with what is frozen as this worker's part of the new one."""
+        self.epoch = self._wanted_epoch
+        effects: list[Effect] = [self._seal()]
+        if self._durable:
+            effects.append(Sync())
+        effects.append(self.freeze(snapshot=self.epoch))
+        deferred, self._deferred = self._deferred, []
+        for message in deferred:
+            effects += self.receive(message, now)
+        return effects
+
+    def track_changes(self, label: str) -> None:
+        """From now on ``changed.since(label)`` tells what the table, as others see it, may lack."""
+        self.changed.mark(label, (key for flush in self._flushes for key in flush.items))
+
+    # --- coming to a stand ------------------------------------------------------------------------------
+
+    @property
+    def drained(self) -> bool:
+        """Whether gateways have all that was for them; while paused that comes about and stays."""
+        return all(link.outbound.acked + 1 == link.outbound.next for link in self._gateways)
+
+    def forget_backlog(self) -> None:
+        """A trial on state that will be thrown away runs nothing but what it is asked."""
+        self._local.clear()
+
     # --- one batch --------------------------------------------------------------------------------------
 
     @property
@@ -273,8 +324,8 @@ class Engine:
 
     @property
     def stalled(self) -> bool:
-        """No batch may run now: no space for its commit, or memory is full until the flush is done."""
-        return self.storage_full or (self._flush is not None and self._over_limit())
+        """No batch may run now: told so, no space for its commit, or memory is full until a flush is done."""
+        return self.storage_full or self.paused or (bool(self._flushes) and self._over_limit())
 
     def _over_limit(self) -> bool:
         return self.overlay.active_bytes + self._unsaved_bytes > self._limits.overlay_bytes
@@ -282,6 +333,8 @@ class Engine:
     def step(self, now: float, now_ms: int) -> list[Effect]:
         """Run a batch if there is something to run; commit it; send what is due."""
         effects: list[Effect] = []
+        if self._wanted_epoch > self.epoch and len(self._flushes) < 2 and not self.storage_full:
+            effects = self._turn_epoch(now)
         if self.has_work and self._run_batch(now, now_ms):
             effects.append(self._seal())
             if self._durable:
@@ -503,48 +556,56 @@ class Engine:
     # --- flush ------------------------------------------------------------------------------------------
 
     def _maybe_flush(self, effects: list[Effect], now: float) -> None:
-        if self._flush is not None:
+        if self._flushes:
             return
         due = self._flush_due_s is not None and now >= self._flush_due_s
         if due or self.overlay.active_items >= FLUSH_ITEMS or self._over_limit():
             effects.append(self.freeze())
 
-    def freeze(self) -> Flush:
-        """Freeze the overlay; what the table is to be told, as of this commit."""
-        if self._flush is not None:
+    def freeze(self, snapshot: int = 0) -> Flush:
+        """Freeze the overlay; what the table is to be told, as of this commit.
+
+        One flush at a time, and behind it that of a ``snapshot``'s epoch, which does not wait for its end.
+        """
+        if len(self._flushes) > (1 if snapshot else 0):
             raise RuntimeError("a layer is still being flushed")
         items: dict[bytes, bytes | None] = dict(self.overlay.freeze())
+        self.changed.note(items)
+        if snapshot:
+            self.changed.mark(snapshot)
         for link in self._links.values():
             items.update(link.flush_items())
         channels = [[link.peer, *link.durable_state()] for link in self._links.values()]
         items[layout.CHANNELS] = wire.pack(channels)
+        items[layout.EPOCH] = self.epoch.to_bytes(8, "big")
         self._changed.clear()  # what was acknowledged since the last commit is in the channels' state
         self._unsaved_bytes = 0
         self._flush_due_s = None
-        self._flush = Flush(items, self.commit_number)
-        return self._flush
+        flush = Flush(items, self.commit_number, snapshot)
+        self._flushes.append(flush)
+        return flush
 
     def flushed(self) -> list[Effect]:
-        """The table holds the frozen layer, and its view was renewed."""
-        if self._flush is None:
+        """The table holds the oldest frozen layer, and its view was renewed."""
+        if not self._flushes:
             raise RuntimeError("nothing was being flushed")
-        number = self._flush.number
-        self._flush = None
+        number = self._flushes.popleft().number
         self.overlay.drop_frozen()
-        for link in self._links.values():
-            link.flushed()
+        if not self._flushes:
+            for link in self._links.values():
+                link.flushed()
         return [Recycle(number)]
 
     @property
     def clean(self) -> bool:
         """Whether the table holds everything that is committed."""
-        pending = self._flush is not None or self._flush_due_s is not None or self._changed
+        pending = self._flushes or self._flush_due_s is not None or self._changed
         return not pending and not self.overlay.dirty
 
     def due_s(self) -> float | None:
         """When ``step`` is to be called next if no message comes before; None: no need."""
         times = [link.outbound.due_s() for link in self._links.values() if link is not self._home]
-        if self._flush is None:
+        if not self._flushes:
             times.append(self._flush_due_s)
         return min((time for time in times if time is not None), default=None)
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from mini_flink import wire
@@ -127,15 +127,41 @@ class PendingMap(Generic[Token]):
         self.epoch = 0
         self.slot = slot
         self.capacity = capacity
-        self._worker_capacity = capacity if workers == 1 else max(1, capacity * 3 // 4)
-        self._links = [_Link(worker_name(index), window_bytes) for index in range(workers)]
-        self._by_name = {link.peer: link for link in self._links}
+        self._window_bytes = window_bytes
+        self._open_channels(workers)
         self._waiting: dict[int, _Waiting[Token]] = {}
         self._deadlines: dict[float, deque[tuple[float, int]]] = {}
         self._next_request = 1
 
+    def _open_channels(self, workers: int) -> None:
+        self._worker_capacity = self.capacity if workers == 1 else max(1, self.capacity * 3 // 4)
+        self._links = [_Link(worker_name(index), self._window_bytes) for index in range(workers)]
+        self._by_name = {link.peer: link for link in self._links}
+
     def __len__(self) -> int:
         return len(self._waiting)
+
+    # --- from one generation to the next ----------------------------------------------------------------
+
+    @property
+    def drained(self) -> bool:
+        """Whether the workers have committed everything that was sent to them."""
+        return all(link.outbound.acked + 1 == link.outbound.next for link in self._links)
+
+    def change_generation(self, generation: int, workers: int) -> None:
+        """Begin new channels with other workers; who waits goes on waiting.
+
+        Only when ``drained``, and the old workers have stopped with nothing left for this gateway: what they
+        had not finished is with the new ones.
+        """
+        if not self.drained:
+            raise RuntimeError("records of the old generation are not committed")
+        places = {id(link): index for index, link in enumerate(self._links)}
+        self.identity = replace(self.identity, generation=generation)
+        self._open_channels(workers)
+        for waiting in self._waiting.values():
+            waiting.link = self._links[places[id(waiting.link)] % workers]
+            waiting.link.slots += 1
 
     @property
     def next_request(self) -> int:
@@ -243,6 +269,7 @@ class PendingMap(Generic[Token]):
         if message.incarnation != link.incarnation or message.session > self.identity.incarnation:
             self.counters.fenced += 1
             return effects
+        self.epoch = max(self.epoch, message.epoch)
         self._take_position(link, message, now)
         if message.records and message.session == self.identity.incarnation:
             self._take_records(link, message, now, outcomes)

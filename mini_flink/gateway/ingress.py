@@ -7,6 +7,7 @@ Used by the gateway's process and by the local runner.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -39,12 +40,16 @@ class DoorSettings(Protocol):
 class _Target:
     """Where the values of one source go."""
 
-    __slots__ = ("_next", "_plan", "_source", "failed", "location", "stage", "taken", "timeout_s", "uid")
+    __slots__ = (
+        "_max_parallelism", "_next", "_parallelism", "failed", "location", "selector", "stage", "taken",
+        "timeout_s", "uid",
+    )  # fmt: skip
 
-    def __init__(self, source: SourcePlan, plan: Plan, timeout_ms: int) -> None:
-        self._source = source
-        self._plan = plan
+    def __init__(self, source: SourcePlan, max_parallelism: int, timeout_ms: int) -> None:
+        self._max_parallelism = max_parallelism
+        self._parallelism = source.parallelism
         self._next = 0
+        self.selector = source.selector
         self.taken = 0
         self.failed = 0
         self.stage = source.stage
@@ -52,15 +57,40 @@ class _Target:
         self.location = source.location
         self.timeout_s = (source.request_options.timeout_ms or timeout_ms) / 1000
 
-    def find(self, value: Any) -> tuple[int, bytes | None]:
-        """The subtask and the key of a value; runs the user's key selector."""
-        source = self._source
-        if source.selector is None:
-            self._next = (self._next + 1) % source.parallelism
-            return self._next, None
-        key = keys.encode_key(source.selector(value))
-        group = keys.key_group(key, self._plan.max_parallelism)
-        return keys.subtask_of_group(group, self._plan.max_parallelism, source.parallelism), key
+    def key(self, value: Any) -> bytes | None:
+        """The key of a value; runs the user's key selector."""
+        return None if self.selector is None else keys.encode_key(self.selector(value))
+
+    def subtask(self, key: bytes | None) -> int:
+        """The owner of a key, or the next in turn."""
+        if key is None:
+            self._next = (self._next + 1) % self._parallelism
+            return self._next
+        group = keys.key_group(key, self._max_parallelism)
+        return keys.subtask_of_group(group, self._max_parallelism, self._parallelism)
+
+    def rescale(self, source: SourcePlan) -> None:
+        """The stage has another number of subtasks now."""
+        self._parallelism = source.parallelism
+
+
+class _AtDoor:
+    """A request that waits to be let in: until ``expires_s``, for the worker of ``subtask``."""
+
+    __slots__ = ("done", "enter", "expires_s", "find_subtask", "subtask")
+
+    def __init__(
+        self,
+        expires_s: float,
+        find_subtask: Callable[[], int],
+        enter: Callable[[int], None],
+        done: Done,
+    ) -> None:
+        self.expires_s = expires_s
+        self.find_subtask = find_subtask
+        self.subtask = find_subtask()
+        self.enter = enter
+        self.done = done
 
 
 class GatewayIngress:
@@ -82,7 +112,7 @@ class GatewayIngress:
         self._folder_id = folder_id
         self._admission_wait_s = settings.admission_wait_ms / 1000
         self._targets = {
-            source.number: _Target(source, plan, settings.request_timeout_ms)
+            source.number: _Target(source, plan.max_parallelism, settings.request_timeout_ms)
             for source in plan.request_sources
         }
         self._workers = plan.workers
@@ -91,7 +121,9 @@ class GatewayIngress:
         self._failures = failures
         self._say = say
         self._wake = wake
-        self._queue: deque[tuple[float, int, Callable[[], None], Done]] = deque()
+        self._queue: deque[_AtDoor] = deque()
+        self._queue_due_s = math.inf
+        self._holding = False
         self._failed_count = 0
 
     # --- requests in ------------------------------------------------------------------------------------
@@ -124,22 +156,26 @@ class GatewayIngress:
         encoded = values.encode(value)
         now = time.monotonic()
         try:
-            subtask, key = target.find(value)
+            key = target.key(value)
         except BaseException as error:  # the user's key selector
             if isinstance(error, GeneratorExit) or is_interrupt(error):
                 raise
             self._submit_failed(target, encoded, error, now, timestamp_ms, done)
             return
+
+        def again(subtask: int) -> None:
+            record = encoded if remake is None else values.encode(remake())
+            self._enter(target, (subtask, key, record), time.monotonic(), timestamp_ms, done)
+
+        if self._holding:
+            self._keep(_AtDoor(now + target.timeout_s, lambda: target.subtask(key), again, done))
+            return
+        subtask = target.subtask(key)
         try:
             self._enter(target, (subtask, key, encoded), now, timestamp_ms, done)
         except Full as full:
-
-            def again() -> None:
-                record = encoded if remake is None else values.encode(remake())
-                waited = (subtask, key, record)
-                self._enter(target, waited, time.monotonic(), timestamp_ms, done)
-
-            self._refuse(full, subtask % self._workers, again, done)
+            expires_s = now + self._admission_wait_s
+            self._refuse(full, _AtDoor(expires_s, lambda: target.subtask(key), again, done))
         self._wake()
 
     def _enter(
@@ -161,12 +197,26 @@ class GatewayIngress:
         self, target: _Target, encoded: bytes, error: BaseException, now: float, timestamp_ms: int, done: Done
     ) -> None:
         """The key selector raised: the log says so here, a worker keeps the dead letter and answers."""
+
+        def bury(_: int) -> None:
+            self._bury(target, encoded, error, now, timestamp_ms, done)
+
         pending = self._pending
+        if self._holding:
+            self._keep(_AtDoor(now + target.timeout_s, lambda: pending.next_request, bury, done))
+            return
         try:
             pending.check(pending.next_request % self._workers)
         except Full as full:  # before anything is said of an error id that would lead nowhere
             pending.counters.refused += 1
             raise Refused(full.reason, _RETRY_AFTER_S) from full
+        bury(0)
+        self._wake()
+
+    def _bury(
+        self, target: _Target, encoded: bytes, error: BaseException, now: float, timestamp_ms: int, done: Done
+    ) -> None:
+        pending = self._pending
         self._failed_count += 1
         target.taken += 1
         target.failed += 1
@@ -179,31 +229,81 @@ class GatewayIngress:
             self._say("error", text)
         value = wire.pack([error_id, target.uid, describe(error, target.location), encoded])
         pending.submit_failed(done, target.stage, value, target.timeout_s, now, timestamp_ms)
-        self._wake()
 
     # --- the queue at the door --------------------------------------------------------------------------
 
-    def _refuse(self, full: Full, worker: int, again: Callable[[], None], done: Done) -> None:
+    def _refuse(self, full: Full, waiting: _AtDoor) -> None:
         self._wake()  # a refusal is counted, and whoever looks wants to see it
         if not self._admission_wait_s or len(self._queue) >= max(self._pending.capacity, WAITING_LIMIT):
             raise Refused(full.reason, _RETRY_AFTER_S) from full
-        self._queue.append((time.monotonic() + self._admission_wait_s, worker, again, done))
+        self._line_up(waiting)
+
+    def _keep(self, waiting: _AtDoor) -> None:
+        """Nobody is let in now: who comes waits, as long as for an answer, and takes a place."""
+        if len(self._pending) + len(self._queue) >= self._pending.capacity:
+            self._pending.counters.refused += 1
+            raise Refused("as many requests are pending as this gateway takes", _RETRY_AFTER_S)
+        self._line_up(waiting)
+        self._wake()
 
     def _admit(self, now: float) -> None:
         """Let in who waits and fits; refuse who has waited long enough."""
-        waiting, self._queue = self._queue, deque()
-        for entry in waiting:
-            expires, worker, again, done = entry
-            try:
-                self._pending.check(worker)
-            except Full as full:
-                if expires <= now:
-                    self._pending.counters.refused += 1
-                    done(problem.overloaded(_RETRY_AFTER_S, full.reason))
-                else:
-                    self._queue.append(entry)
-            else:
-                again()
+        queue, self._queue = self._queue, deque()
+        for waiting in queue:
+            reason = self._let_in(waiting)
+            if reason and waiting.expires_s <= now:
+                self._pending.counters.refused += 1
+                waiting.done(problem.overloaded(_RETRY_AFTER_S, reason))
+            elif reason:
+                self._queue.append(waiting)
+        self._queue_due_s = min((waiting.expires_s for waiting in self._queue), default=math.inf)
+
+    def _let_in(self, waiting: _AtDoor) -> str:
+        """Why a request cannot be let in now; empty once it is."""
+        if self._holding:
+            return "the service is being changed"
+        try:
+            self._pending.check(waiting.subtask % self._workers)
+            waiting.enter(waiting.subtask)
+        except Full as full:
+            return full.reason
+        return ""
+
+    def _line_up(self, waiting: _AtDoor) -> None:
+        self._queue.append(waiting)
+        self._queue_due_s = min(self._queue_due_s, waiting.expires_s)
+
+    # --- from one generation to the next ----------------------------------------------------------------
+
+    def hold(self) -> None:
+        """Number no new records: requests wait at the door until ``release``."""
+        self._holding = True
+
+    @property
+    def drained(self) -> bool:
+        """Whether the workers have committed all that was let in before ``hold``."""
+        return self._holding and self._pending.drained
+
+    @property
+    def pending(self) -> int:
+        """Requests that wait for an answer, or to be let in."""
+        return len(self._pending) + len(self._queue)
+
+    def change_generation(self, generation: int, plan: Plan) -> None:
+        """Other workers, or other numbers of subtasks; see ``PendingMap.change_generation``."""
+        self._pending.change_generation(generation, plan.workers)
+        self._plan = plan
+        self._workers = plan.workers
+        for source in plan.request_sources:
+            self._targets[source.number].rescale(source)
+        for waiting in self._queue:
+            waiting.subtask = waiting.find_subtask()
+
+    def release(self) -> None:
+        """Let them in."""
+        self._holding = False
+        self._admit(time.monotonic())
+        self._wake()
 
     # --- messages and time ------------------------------------------------------------------------------
 
@@ -230,7 +330,7 @@ class GatewayIngress:
         """When ``tick`` and ``flush`` are due."""
         due = self._pending.due_s()
         if self._queue:
-            due = min(self._queue[0][0], due) if due is not None else self._queue[0][0]
+            due = self._queue_due_s if due is None else min(self._queue_due_s, due)
         return due
 
     def _answer(self, outcomes: list[tuple[Done, Outcome]]) -> None:

@@ -29,6 +29,7 @@ from mini_flink.supervisor.runtime_folder import make_runtime_folder, remove_run
 from mini_flink.supervisor.spec import ServerPlan
 from mini_flink.supervisor.words import Started, banner
 from mini_flink.transport.zmq import ZmqTransport
+from mini_flink.worker.background import ThreadBackground
 
 
 def serve(settings: Settings, job: JobTarget, *, child_modules: Mapping[str, str] = CHILD_MODULES) -> int:
@@ -63,7 +64,9 @@ def _assemble(
     stack.callback(fleet.close)
     url = listeners.address.url
     say_ready = _banner(plan, graph, url, began_s, is_new=folder.is_new)
-    return Supervisor(plan, folder, fleet, transport, url=url, banner=say_ready)
+    return Supervisor(
+        plan, folder, fleet, transport, url=url, banner=say_ready, background=ThreadBackground()
+    )
 
 
 def _open_folder(settings: Settings, graph: JobGraph, directory: str) -> DataFolder:

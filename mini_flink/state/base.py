@@ -102,6 +102,29 @@ class CommitLog(Protocol):
         ...
 
 
+class TableView(Protocol):
+    """What a table held at one moment, whatever is written after it; read by one thread, any one.
+
+    While it is open the table cannot use the pages again that only the view still needs.
+    """
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value of ``key``."""
+        ...
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """The items whose key starts with ``prefix``, by ascending key."""
+        ...
+
+    def range(self, start: bytes, stop: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+        """The items with ``start <= key < stop``, by ascending key; no ``stop`` means to the end."""
+        ...
+
+    def close(self) -> None:
+        """Let the pages go; may be called more than once."""
+        ...
+
+
 class Table(Protocol):
     """An ordered map of bytes to bytes, replaced in transactions that each carry a commit number.
 
@@ -133,6 +156,10 @@ class Table(Protocol):
 
     def renew(self) -> None:
         """Lets reads see the last ``write``, and the table use pages again that only they still needed."""
+        ...
+
+    def open_view(self) -> TableView:
+        """A view of what the last ``write`` left; may be called by the thread that writes."""
         ...
 
     def write(self, items: Iterable[tuple[bytes, bytes | None]], commit_number: int) -> None:

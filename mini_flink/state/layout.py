@@ -37,6 +37,11 @@ def outbox_key(peer: bytes, number: int) -> bytes:
     return OUTBOX + peer + b":" + _NUMBER.pack(number)
 
 
+def is_of_channels(key: bytes) -> bool:
+    """Whether a key is written with every flush, not by a change of state: positions, epoch, outbox."""
+    return key in (CHANNELS, EPOCH) or key.startswith(OUTBOX)
+
+
 def entry_prefix(key: bytes) -> bytes | None:
     """The part that a key shares with all that are scanned together: a map state's entries, the registry.
 

@@ -18,8 +18,8 @@ import heapq
 import os
 import time
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from itertools import groupby, islice
 from operator import itemgetter
 from pathlib import Path
@@ -81,9 +81,7 @@ class LmdbTable:
             )
             with self._environment.begin(self._meta) as transaction:
                 self._commit_number = _read_meta(transaction, self._folder, generation)
-        self._read = self._environment.begin(self._records)
-        self._view = 0
-        self._has_long = self._read.stat(self._long)["entries"] > 0
+        self._reader = self._new_reader()
 
     @property
     def commit_number(self) -> int:
@@ -97,52 +95,34 @@ class LmdbTable:
 
     def get(self, key: bytes) -> bytes | None:
         try:
-            if len(key) <= _MAX_KEY_BYTES:
-                value: bytes | None = self._read.get(key)
-                return value
-            entry = self._read.get(_short_key(key), db=self._long)
+            return self._reader.get(key)
         except lmdb.Error as error:
             raise self._failed("read", error) from error
-        return None if entry is None else _split_entry(entry)[1]
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         return self.range(prefix, _after_prefix(prefix))
 
     def range(self, start: bytes, stop: bytes | None) -> Iterator[tuple[bytes, bytes]]:
-        short = self._range(self._records, start, stop)
-        if not self._has_long:
-            return short
-        return heapq.merge(short, self._long_range(start, stop), key=itemgetter(0))
-
-    def _long_range(self, start: bytes, stop: bytes | None) -> Iterator[tuple[bytes, bytes]]:
-        """Entries are ordered by their key's head only: those that share one are sorted here."""
-        entries = self._range(self._long, start[:_HEAD_BYTES], None)
-        for head, group in groupby(entries, key=_head):
-            if stop is not None and head > stop[:_HEAD_BYTES]:
-                return
-            for key, value in sorted(_split_entry(entry) for _, entry in group):
-                if key >= start and (stop is None or key < stop):
-                    yield key, value
-
-    def _range(self, database: Any, start: bytes, stop: bytes | None) -> Iterator[tuple[bytes, bytes]]:
-        view = self._view
+        reader = self._reader
         with self._fatal("read"):
-            cursor = self._read.cursor(database)
-            found = cursor.set_range(start) if start else cursor.first()
-            for key, value in cursor if found else ():
-                if stop is not None and key >= stop:
-                    return
-                yield key, value
-                if view != self._view:
+            for item in reader.range(start, stop):
+                yield item
+                if reader is not self._reader:
                     raise RuntimeError("the table was renewed while a scan was being read")
 
     def renew(self) -> None:
         self._check_usable()
         with self._fatal("read"):
-            self._read.abort()
-            self._read = self._environment.begin(self._records)
-            self._view += 1
-            self._has_long = self._read.stat(self._long)["entries"] > 0
+            self._reader.close()
+            self._reader = self._new_reader()
+
+    def open_view(self) -> LmdbView:
+        self._check_usable()
+        with self._fatal("read"):
+            return LmdbView(self._new_reader(), self._fatal)
+
+    def _new_reader(self) -> _Reader:
+        return _Reader(self._environment, self._records, self._long)
 
     # --- writing ----------------------------------------------------------------------------------------
 
@@ -174,7 +154,7 @@ class LmdbTable:
             self._environment.sync(True)
 
     def close(self) -> None:
-        self._read.abort()
+        self._reader.close()
         self._environment.close()
 
     # --- errors -----------------------------------------------------------------------------------------
@@ -201,6 +181,72 @@ class LmdbTable:
         self._failure = error
         kind = CorruptionError if isinstance(error, _DAMAGED) else StorageError
         return kind(f"cannot {action} the table in {self._folder}: {error}")
+
+
+class _Reader:
+    """One read transaction."""
+
+    def __init__(self, environment: Any, records: Any, long: Any) -> None:
+        self._transaction = environment.begin(records)
+        self._records = records
+        self._long = long
+        self._has_long = self._transaction.stat(long)["entries"] > 0
+
+    def get(self, key: bytes) -> bytes | None:
+        if len(key) <= _MAX_KEY_BYTES:
+            value: bytes | None = self._transaction.get(key)
+            return value
+        entry = self._transaction.get(_short_key(key), db=self._long)
+        return None if entry is None else _split_entry(entry)[1]
+
+    def range(self, start: bytes, stop: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+        short = self._range(self._records, start, stop)
+        if not self._has_long:
+            return short
+        return heapq.merge(short, self._long_range(start, stop), key=itemgetter(0))
+
+    def _long_range(self, start: bytes, stop: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+        """Entries are ordered by their key's head only: those that share one are sorted here."""
+        entries = self._range(self._long, start[:_HEAD_BYTES], None)
+        for head, group in groupby(entries, key=_head):
+            if stop is not None and head > stop[:_HEAD_BYTES]:
+                return
+            for key, value in sorted(_split_entry(entry) for _, entry in group):
+                if key >= start and (stop is None or key < stop):
+                    yield key, value
+
+    def _range(self, database: Any, start: bytes, stop: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+        cursor = self._transaction.cursor(database)
+        found = cursor.set_range(start) if start else cursor.first()
+        for key, value in cursor if found else ():
+            if stop is not None and key >= stop:
+                return
+            yield key, value
+
+    def close(self) -> None:
+        self._transaction.abort()
+
+
+class LmdbView:
+    """The ``TableView`` of an ``LmdbTable``; to be closed before it."""
+
+    def __init__(self, reader: _Reader, fatal: Callable[[str], AbstractContextManager[None]]) -> None:
+        self._reader = reader
+        self._fatal = fatal
+
+    def get(self, key: bytes) -> bytes | None:
+        with self._fatal("read"):
+            return self._reader.get(key)
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        return self.range(prefix, _after_prefix(prefix))
+
+    def range(self, start: bytes, stop: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+        with self._fatal("read"):
+            yield from self._reader.range(start, stop)
+
+    def close(self) -> None:
+        self._reader.close()
 
 
 def _is_full(error: Exception, folder: Path) -> bool:

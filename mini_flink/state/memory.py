@@ -281,6 +281,10 @@ class MemoryTable(_Device):
             del self._view[key]
             del self._keys[bisect_left(self._keys, key)]
 
+    def open_view(self) -> MemoryView:
+        self._begin()
+        return MemoryView(self._image.items)
+
     def write(self, items: Iterable[tuple[bytes, bytes | None]], commit_number: int) -> None:
         killed = self._begin("write")
         changes = dict(items)
@@ -297,3 +301,28 @@ class MemoryTable(_Device):
 
     def close(self) -> None:
         """Nothing to release."""
+
+
+class MemoryView:
+    """The ``TableView``: a copy."""
+
+    def __init__(self, items: dict[bytes, bytes]) -> None:
+        self._items = dict(items)
+        self._keys = sorted(items)
+
+    def get(self, key: bytes) -> bytes | None:
+        return self._items.get(key)
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        for key, value in self.range(prefix, None):
+            if not key.startswith(prefix):
+                return
+            yield key, value
+
+    def range(self, start: bytes, stop: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+        end = len(self._keys) if stop is None else bisect_left(self._keys, stop)
+        for key in self._keys[bisect_left(self._keys, start) : end]:
+            yield key, self._items[key]
+
+    def close(self) -> None:
+        self._items, self._keys = {}, []

@@ -1,7 +1,7 @@
 """The overlay: keyed state that is newer than the table on disk, in memory, in encoded form.
 
-Three layers over the table: *batch* (changes of the batch being run, not committed), *active* (committed,
-in the log), *frozen* (being written to the table). Keys and values are bytes: ``1``, ``True`` and ``1.0`` are
+Layers over the table: *batch* (changes of the batch being run, not committed), *active* (committed, in the
+log), *frozen* (being written to the table; two of them for a moment, if a snapshot begins meanwhile). Keys and values are bytes: ``1``, ``True`` and ``1.0`` are
 not one key, reading gives a fresh value, changing it without ``update`` changes nothing, and undoing a record
 is putting back the few bytes it replaced.
 
@@ -44,8 +44,9 @@ class Overlay:
         self._batch: dict[bytes, bytes | None] = {}
         self._active: dict[bytes, bytes | None] = {}
         self._frozen: dict[bytes, bytes | None] = {}
+        self._older: list[dict[bytes, bytes | None]] = []
         self._members: dict[bytes, set[bytes]] = {}
-        self._frozen_members: dict[bytes, set[bytes]] = {}
+        self._frozen_members: list[dict[bytes, set[bytes]]] = []
         self._undo: list[tuple[bytes, bytes | _Absent | None]] = []
         self.record_bytes = 0
         self.active_bytes = 0
@@ -53,6 +54,9 @@ class Overlay:
     def get(self, key: bytes) -> bytes | None:
         """The value of ``key``, None if it has none."""
         for layer in (self._batch, self._active, self._frozen):
+            if key in layer:
+                return layer[key]
+        for layer in self._older:
             if key in layer:
                 return layer[key]
         return self._table.get(key)
@@ -88,7 +92,9 @@ class Overlay:
     def scan(self, prefix: bytes) -> list[tuple[bytes, bytes]]:
         """All entries below ``prefix``, whole keys, sorted."""
         found = dict(self._table.scan(prefix))
-        newer = self._frozen_members.get(prefix, set()) | self._members.get(prefix, set())
+        newer = set(self._members.get(prefix, ()))
+        for members in self._frozen_members:
+            newer |= members.get(prefix, set())
         for key in newer:
             value = self.get(key)
             if value is None:
@@ -134,7 +140,7 @@ class Overlay:
 
     def holds(self, prefix: bytes) -> bool:
         """Whether a value newer than the table has a key below ``prefix``; looks at every key."""
-        layers = (self._frozen, self._active, self._batch)
+        layers = (*self._older, self._frozen, self._active, self._batch)
         return any(
             key.startswith(prefix) and value is not None for layer in layers for key, value in layer.items()
         )
@@ -151,19 +157,26 @@ class Overlay:
 
     def freeze(self) -> dict[bytes, bytes | None]:
         """The active layer, which stays readable until ``drop_frozen``; a new one takes its place."""
-        self._frozen, self._active = self._active, {}
-        self._frozen_members, self._members = self._members, {}
+        if self._frozen_members:
+            self._older.insert(0, self._frozen)
+        frozen, self._active = self._active, {}
+        members, self._members = self._members, {}
         # A batch that has begun is not frozen: its entries must still be found when the frozen ones are gone.
-        for prefix, keys in self._frozen_members.items() if self._batch else ():
+        for prefix, keys in members.items() if self._batch else ():
             for key in keys & self._batch.keys():
                 self._member(prefix, key)
         self.active_bytes = 0
-        return self._frozen
+        self._frozen = frozen
+        self._frozen_members.append(members)
+        return frozen
 
     def drop_frozen(self) -> None:
-        """The table has it: forget the frozen layer. The table's view must have been renewed."""
-        self._frozen = {}
-        self._frozen_members = {}
+        """The table has the oldest frozen layer: forget it. The table's view must have been renewed."""
+        if self._older:
+            self._older.pop()
+        else:
+            self._frozen = {}
+        self._frozen_members.pop(0)
 
 
 class PrefixOf(Protocol):

@@ -16,7 +16,7 @@ from typing import Any
 
 from mini_flink import console, procfs, wire
 from mini_flink.core.restarts import GiveUp
-from mini_flink.errors import EXIT_CONFIG, DecodeError, StorageError, StorageFullError
+from mini_flink.errors import EXIT_CONFIG, EXIT_TRY_AGAIN, DecodeError, StorageError, StorageFullError
 from mini_flink.folder import DataFolder
 from mini_flink.supervisor import words
 from mini_flink.supervisor.fleet import Fleet
@@ -25,8 +25,10 @@ from mini_flink.supervisor.members import GONE, READY, STARTING, STOPPING, WAITI
 from mini_flink.supervisor.notify import notify
 from mini_flink.supervisor.report import build_report, pending_requests, total
 from mini_flink.supervisor.signals import SignalPipe
+from mini_flink.supervisor.snapshots import SnapshotDirector
 from mini_flink.supervisor.spec import ServerPlan
 from mini_flink.transport.base import Transport
+from mini_flink.worker.background import ThreadBackground
 
 SERVING, DRAINING, ENDED = "serving", "draining", "ended"
 
@@ -54,6 +56,7 @@ class Supervisor:
         *,
         url: str,
         banner: Callable[[int], str],
+        background: ThreadBackground,
     ) -> None:
         self._plan = plan
         self._folder = folder
@@ -61,6 +64,8 @@ class Supervisor:
         self._transport = transport
         self._url = url
         self._banner = banner
+        self._background = background
+        self._snapshots = SnapshotDirector(plan, folder, fleet, background)
         self._state = STARTING
         self._exit_code = 0
         self._began_ms = self._now_ms = _monotonic_ms()
@@ -88,7 +93,7 @@ class Supervisor:
         """Sleep until something is to be done, and do it."""
         self._now_ms = _monotonic_ms()
         exits = {member.exit_fd: member for member in self._fleet if member.running}
-        ready = self._transport.wait(self._sleep_ms(), (signals.fileno(), *exits))
+        ready = self._transport.wait(self._sleep_ms(), (signals.fileno(), self._background.fileno(), *exits))
         self._now_ms = _monotonic_ms()
         # Messages first: what a process said before it ended explains its end.
         for message in self._transport.receive(_RECEIVE_LIMIT):
@@ -103,6 +108,7 @@ class Supervisor:
 
     def _sleep_ms(self) -> int:
         due = [self._look_due_ms, self._kill_due_ms, *self._askers.values()]
+        due.append(self._snapshots.due_ms(self._now_ms))
         due += [member.start_at_ms for member in self._fleet if member.state == WAITING]
         if any(member.unsent for member in self._fleet):
             due.append(self._now_ms + RETRY_SEND_MS)
@@ -116,6 +122,7 @@ class Supervisor:
         if starting:
             self._start(starting)
         self._fleet.send_unsent()
+        self._snapshots.step(now_ms, serving=self._state == SERVING)
         if _due(self._look_due_ms, now_ms):
             self._look()
         for peer in [peer for peer, until_ms in self._askers.items() if _due(until_ms, now_ms)]:
@@ -153,11 +160,16 @@ class Supervisor:
         if message.kind == wire.STATUS:
             self._answer_status(message)
             return
+        if message.kind == wire.ASK:
+            self._take_question(message)
+            return
         member = self._fleet.sender_of(message)
         if member is None:
             return
         if message.kind == wire.READY:
             self._take_ready(member, message.data)
+        elif message.kind == wire.SNAPSHOT_PART:
+            self._snapshots.take_part(member, message.data, self._now_ms)
         elif message.kind == wire.FAILED:
             self._fail(str(message.data["text"]), int(message.data["exit_code"]))
 
@@ -201,6 +213,23 @@ class Supervisor:
             with contextlib.suppress(StorageError):  # then it stays bound, which is the safe side
                 self._folder.mark_refused()
 
+    # --- what the command line asks for -----------------------------------------------------------------
+
+    def _take_question(self, message: wire.Control) -> None:
+        """A request that takes a while: its asker hears of the end."""
+        self._transport.connect(message.sender, str(message.data["endpoint"]))
+
+        def answer(told: Mapping[str, Any]) -> None:
+            self._transport.send(message.sender, self._fleet.control(wire.TOLD, {"done": True, **told}))
+            self._askers[message.sender] = self._now_ms + ASKER_MS
+
+        if self._state != SERVING:
+            answer({"ok": False, "reason": f"the server is {self._shown_state()}", "exit_code": EXIT_TRY_AGAIN})
+        elif message.data["what"] == "savepoint":
+            self._snapshots.ask(message.data.get("location"), answer)
+        else:
+            answer({"ok": False, "reason": f"this server knows no {message.data['what']}"})
+
     def _answer_status(self, message: wire.Control) -> None:
         self._transport.connect(message.sender, str(message.data["endpoint"]))
         # Closed later: closing at once would drop the reply before it has left.
@@ -212,6 +241,7 @@ class Supervisor:
             url=self._url,
             incarnation=self._fleet.incarnation,
             uptime_ms=self._now_ms - self._began_ms,
+            snapshots=self._snapshots.report(),
         )
         self._transport.send(message.sender, self._fleet.control(wire.STATUS_REPLY, report))
 
@@ -232,6 +262,7 @@ class Supervisor:
             self._advance_stop()
             return
         cause = describe_exit(status) + (f" ({ended})" if ended else "")
+        self._snapshots.died(member, self._now_ms)
         console.event("warn", words.died(member.title, pid, cause, pending_requests(self._fleet)))
         member.state = WAITING
         if member.died_at_ms is None:

@@ -22,7 +22,14 @@ def pending_requests(members: Iterable[Member]) -> int:
 
 
 def build_report(
-    plan: ServerPlan, members: Sequence[Member], *, state: str, url: str, incarnation: int, uptime_ms: int
+    plan: ServerPlan,
+    members: Sequence[Member],
+    *,
+    state: str,
+    url: str,
+    incarnation: int,
+    uptime_ms: int,
+    snapshots: dict[str, Any],
 ) -> dict[str, Any]:
     """One object with stable names: the reply to a status request."""
     return {
@@ -35,6 +42,7 @@ def build_report(
         "pending": pending_requests(members),
         "processes": [_supervisor(incarnation, state), *(_process(member) for member in members)],
         "operators": _operators(plan, members),
+        "snapshots": snapshots,
     }
 
 

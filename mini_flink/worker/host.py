@@ -8,14 +8,15 @@ of the engine's effects. The names given to ``crash_point`` are where a test may
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from mini_flink import wire
 from mini_flink.core.effects import Append, Connect, Effect, Flush, Recycle, Send, Sync
 from mini_flink.core.engine import Engine
 from mini_flink.errors import StorageFullError
 from mini_flink.faults import crash_point
-from mini_flink.state.base import CommitLog, Table
+from mini_flink.state.base import CommitLog, Table, TableView
 from mini_flink.transport.base import Transport
 from mini_flink.worker.background import Background
 
@@ -23,8 +24,24 @@ RETRY_S = 1.0
 _FLUSH, _PREPARE, _APPEND = "flush", "prepare", "append"
 
 
+class Capture(NamedTuple):
+    """This worker's part of an epoch: a view of its table as of the commit that ended the one before."""
+
+    epoch: int
+    commit_number: int
+    view: TableView
+
+
+def release(capture: Capture) -> None:
+    """Nobody takes snapshots here."""
+    capture.view.close()
+
+
 class Host:
-    """An engine and its devices. ``recover`` and ``secure`` come first, then ``turn`` for ever."""
+    """An engine and its devices. ``recover`` and ``secure`` come first, then ``turn`` for ever.
+
+    ``captured`` is given each part of a snapshot once it is in the table; whoever takes it closes the view.
+    """
 
     def __init__(
         self,
@@ -35,8 +52,11 @@ class Host:
         background: Background,
         *,
         salvage: bool = False,
+        captured: Callable[[Capture], None] = release,
     ) -> None:
         self.engine = engine
+        self._captured = captured
+        self._capture: Capture | None = None
         self._tail: list[tuple[int, bytes]] = []
         self._log = log
         self._salvage = salvage
@@ -44,7 +64,7 @@ class Host:
         self._transport = transport
         self._background = background
         self._held: deque[Effect] = deque()
-        self._flush: Flush | None = None
+        self._flushes: deque[Flush] = deque()
         self._now = 0.0
         self._running: set[str] = set()
         self._full: set[str] = set()
@@ -117,8 +137,10 @@ class Host:
             case Connect(peer, endpoint):
                 self._transport.connect(peer, endpoint)
             case Flush():
-                self._flush = effect
-                self._submit(_FLUSH, 0.0)
+                if effect.snapshot:
+                    crash_point("after_epoch")
+                self._flushes.append(effect)
+                self._submit(_FLUSH, self._now)
             case Recycle(number):
                 crash_point("before_recycle")
                 self._log.recycle(number)
@@ -131,10 +153,11 @@ class Host:
             self._background.submit(name, self._write_table if name == _FLUSH else self._log.prepare)
 
     def _write_table(self) -> None:
-        flush = self._flush
-        if flush is not None:
-            crash_point("mid_flush")
-            self._table.write(flush.items.items(), flush.number)
+        flush = self._flushes[0]
+        crash_point("mid_flush")
+        self._table.write(flush.items.items(), flush.number)
+        if flush.snapshot:
+            self._capture = Capture(flush.snapshot, flush.number, self._table.open_view())
 
     def _take_outcome(self, name: str, error: Exception | None, now: float) -> None:
         self._running.discard(name)
@@ -147,9 +170,18 @@ class Host:
         self._retry_s.pop(name, None)
         self._note_full(name, full=False)
         if name == _FLUSH:
-            self._flush = None
+            self._flushes.popleft()
             self._table.renew()
+            self._hand_over()
+            if self._flushes:
+                self._submit(_FLUSH, now)
             self.carry_out(self.engine.flushed())
+
+    def _hand_over(self) -> None:
+        capture, self._capture = self._capture, None
+        if capture is not None:
+            crash_point("after_capture")
+            self._captured(capture)
 
     def _note_full(self, name: str, *, full: bool) -> None:
         """Some step found no space, or finds it again; while any does not, no batch is taken."""
@@ -157,7 +189,7 @@ class Host:
         self.engine.set_storage_full(bool(self._full))
 
     def _retry(self, now: float) -> None:
-        if self._flush is not None:
+        if self._flushes:
             self._submit(_FLUSH, now)
         if _PREPARE in self._full:
             self._submit(_PREPARE, now)
@@ -183,7 +215,7 @@ class Host:
         False if there was no space for it: then the log still holds what the table does not.
         """
         self._settle()
-        if self._flush is None and not self._held and not self.engine.clean:
+        if not self._flushes and not self._held and not self.engine.clean:
             self.carry_out([self.engine.freeze()])
             self._settle()
         self._log.close()
@@ -191,6 +223,11 @@ class Host:
         return self.engine.clean and not self._held
 
     def _settle(self) -> None:
-        self._background.join()
-        for outcome in self._background.outcomes():
-            self._take_outcome(outcome.name, outcome.error, 0.0)
+        """Until nothing runs, also what the end of one flush began."""
+        while True:
+            self._background.join()
+            outcomes = self._background.outcomes()
+            if not outcomes:
+                return
+            for outcome in outcomes:
+                self._take_outcome(outcome.name, outcome.error, 0.0)

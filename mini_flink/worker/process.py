@@ -29,6 +29,8 @@ from mini_flink.state.lmdb import LmdbTable
 from mini_flink.state.log import FileLog
 from mini_flink.transport.zmq import ZmqTransport
 from mini_flink.worker.background import ThreadBackground
+from mini_flink.worker.host import Capture
+from mini_flink.worker.snapshots import Order, WorkerSnapshots
 from mini_flink.worker.worker import Devices, Place, Worker
 
 POISON_DEATHS = 3
@@ -86,6 +88,11 @@ class WorkerProcess:
             self._devices,
             self._page,
             lambda text: console.event("error", text),
+            self._captured,
+        )
+        self._copying = ThreadBackground()
+        self._snapshots = WorkerSnapshots(
+            spec.index, spec.data_dir, self._worker.engine.changed, self._copying, self._tell_part
         )
         self._worker.recover()
         redone = self._secure()
@@ -144,18 +151,32 @@ class WorkerProcess:
         message = wire.encode_control(kind, spec.name, spec.incarnation, spec.generation, data)
         self._transport.send(SUPERVISOR, message)
 
+    # --- snapshots --------------------------------------------------------------------------------------
+
+    def _captured(self, capture: Capture) -> None:
+        self._snapshots.captured(capture)
+
+    def _tell_part(self, epoch: int, outcome: dict[str, Any]) -> None:
+        self._tell(wire.SNAPSHOT_PART, {"epoch": epoch, **outcome})
+
+    def _take_order(self, data: dict[str, Any]) -> None:
+        order = Order(data["epoch"], data["id"], data["location"], data["base"])
+        self._worker.engine.hear_of_epoch(order.epoch)
+        self._snapshots.order(order)
+
     # --- serving ----------------------------------------------------------------------------------------
 
     def _loop(self) -> None:
         transport, worker, spec = self._transport, self._worker, self._spec
         engine = worker.engine
-        sleep_on = [spec.alive_fd, self._background.fileno()]
+        sleep_on = [spec.alive_fd, self._background.fileno(), self._copying.fileno()]
         was_full = False
         while not self._stopping:
             now = time.monotonic()
             for message in transport.receive(RECEIVE_LIMIT):
                 self._take(wire.decode(message), now)
             worker.turn(now)
+            self._snapshots.turn()
             if engine.storage_full != was_full:
                 was_full = engine.storage_full
                 _say_storage_full(was_full)
@@ -184,6 +205,10 @@ class WorkerProcess:
             self._worker.take(message, now)
         elif message.kind == wire.PEERS:
             self._worker.meet(message.data)
+        elif message.kind == wire.SNAPSHOT:
+            self._take_order(message.data)
+        elif message.kind == wire.SNAPSHOT_END:
+            self._snapshots.end(message.data["epoch"], complete=message.data["complete"])
         elif message.kind == wire.STOP:
             self._stopping = True
 
@@ -201,6 +226,7 @@ class WorkerProcess:
         self._worker.undertaker.say_repeats(time.time_ns() // 1_000_000)
 
     def _close(self) -> bool:
+        self._snapshots.close()
         clean = self._worker.close()
         self._publish(time.monotonic())
         self._page.idle()

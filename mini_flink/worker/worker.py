@@ -21,7 +21,7 @@ from mini_flink.plan import Plan
 from mini_flink.state.base import CommitLog, Table
 from mini_flink.transport.base import Transport
 from mini_flink.worker.background import Background
-from mini_flink.worker.host import Host
+from mini_flink.worker.host import Capture, Host, release
 from mini_flink.worker.registry import Registry
 from mini_flink.worker.undertaker import Undertaker
 
@@ -76,6 +76,7 @@ class Worker:
         devices: Devices,
         progress: Progress,
         say: Callable[[str], None],
+        captured: Callable[[Capture], None] = release,
     ) -> None:
         self._plan = plan
         self._place = place
@@ -109,6 +110,7 @@ class Worker:
             devices.transport,
             devices.background,
             salvage=settings.accept_inconsistent_state,  # what a power cut left of the log, up to the damage
+            captured=captured,
         )
         self.tasks: dict[int, Task] = {}
         self.unnamed_stateful_operators: list[str] = []
