@@ -23,6 +23,7 @@ KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
 HOUR_MS = 3_600_000
+DAY_S = 86_400
 
 TRUE_WORDS = ("true", "1", "yes", "on")
 FALSE_WORDS = ("false", "0", "no", "off")
@@ -102,8 +103,11 @@ WHERE = "Where"
 PROCESSES = "Processes"
 DOOR = "The door (HTTP)"
 DURABILITY = "Durability and state"
+SNAPSHOTS = "Snapshots"
 BATCHES = "Batches and channels"
 MESSAGES = "Messages"
+
+LOOKS_INTO_SNAPSHOTS = ("snapshot list", "snapshot show", "snapshot verify")
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,7 @@ class Settings:
         None,
         "folder of the state; else .mini_flink/<job> here",
         group=WHERE,
-        commands=("serve", "check", "status", "dead-letters list"),
+        commands=("serve", "check", "status", "dead-letters list", *LOOKS_INTO_SNAPSHOTS),
     )
     runtime_dir: str | None = _option(None, "folder of sockets; else a private one", group=WHERE)
 
@@ -193,6 +197,35 @@ class Settings:
         group=DURABILITY,
         minimum=MIB,
         maximum=16 * KIB * GIB,
+    )
+
+    snapshot_dir: str | None = _option(
+        None,
+        "folder or fsspec URL of the snapshots; else snapshots/ of the data folder",
+        group=SNAPSHOTS,
+        commands=("serve", *LOOKS_INTO_SNAPSHOTS),
+    )
+    snapshot_interval_s: int | None = _option(
+        None,
+        "time between snapshots, 0 = none; else 60 in 'process', 0 in 'disk'",
+        group=SNAPSHOTS,
+        unit="s",
+        minimum=0,
+        maximum=30 * DAY_S,
+    )
+    snapshots_kept: int = _option(
+        3, "periodic snapshots kept; savepoints all are", group=SNAPSHOTS, minimum=1, maximum=10_000
+    )
+    snapshot_max_age_s: int = _option(
+        0,
+        "older ones are removed, but for the last; 0 = never",
+        group=SNAPSHOTS,
+        unit="s",
+        minimum=0,
+        maximum=36_500 * DAY_S,
+    )
+    snapshot_base_every: int = _option(
+        10, "so many hold changes only, then one all state", group=SNAPSHOTS, minimum=0, maximum=1_000
     )
 
     batch_records: int = _option(

@@ -125,6 +125,16 @@ class StorageFullError(StorageError):
     """No space is left; the step was undone and may be tried again."""
 
 
+class SnapshotMissingError(StorageError):
+    """A file of a snapshot is not there."""
+
+
+class SnapshotError(MiniFlinkError):
+    """No such snapshot, or one that this job cannot use."""
+
+    exit_code = EXIT_CONFIG
+
+
 class RecordError(MiniFlinkError):
     """A record cannot be handled; it alone fails."""
 

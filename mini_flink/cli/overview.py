@@ -8,6 +8,7 @@ COMMANDS = (
     ("check", "mini_flink.cli.check", "show a job's steps and states, and what would become of stored state"),
     ("status", "mini_flink.cli.status", "processes, pending requests and counts of a running server"),
     ("dead-letters", "mini_flink.cli.dead_letters", "list the records that failed"),
+    ("snapshot", "mini_flink.cli.snapshot", "list, show and verify snapshots"),
 )
 PROGRAM = "python -m mini_flink"
 

@@ -151,7 +151,7 @@ def _metavar(option: Option) -> str:
     if option.choices:
         return "|".join(option.choices)
     if option.type is int:
-        return {"ms": "MS", "bytes": "BYTES"}.get(option.unit, "N")
+        return {"ms": "MS", "s": "S", "bytes": "BYTES"}.get(option.unit, "N")
     return "DIR" if option.name.endswith("_dir") else "TEXT"
 
 

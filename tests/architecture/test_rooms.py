@@ -14,9 +14,10 @@ from tests.architecture.imports import IMPORTS, MODULES, ROOT, closure, cycles, 
 
 OWNERS = {
     "click": ("cli.*",),
+    "fsspec": ("snapshots.remote",),
     "httptools": ("gateway.*",),
     "lmdb": ("state.lmdb",),
-    "msgpack": ("state.layout", "values*", "wire"),
+    "msgpack": ("snapshots.item_file", "state.layout", "values*", "wire"),
     "msgspec": ("json_codec", "value_classes"),
     "setproctitle": ("gateway.process", "runners.server", "worker.process"),
     "starlette": ("gateway.*",),
@@ -73,7 +74,8 @@ def test_a_dependency_is_imported_by_its_owner_only(module: str) -> None:
 
 def test_every_dependency_is_declared_and_used() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    declared = {re.split(r"[>=<;\[ ]", one)[0] for one in project["dependencies"]}
+    wanted = project["dependencies"] + project["optional-dependencies"]["remote"]
+    declared = {re.split(r"[>=<;\[ ]", one)[0] for one in wanted}
     assert {"zmq" if name == "pyzmq" else name for name in declared} == set(OWNERS)
     assert set(OWNERS) == set().union(*(outside(module) for module in MODULES))
 
@@ -112,6 +114,11 @@ def loaded_by(statement: str) -> set[str]:
 def test_a_worker_process_loads_no_http_code() -> None:
     loaded = loaded_by("import mini_flink.worker.process")
     assert {name.split(".")[0] for name in loaded} & (HTTP | {"click", "asyncio"}) == set()
+
+
+def test_what_is_optional_is_loaded_only_where_it_is_asked_for() -> None:
+    loaded = loaded_by("import mini_flink.snapshots.catalog, mini_flink.worker.process")
+    assert "fsspec" not in loaded
 
 
 def test_importing_the_package_loads_nothing_else_of_it() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from mini_flink import config, folder, progress, spec
 from mini_flink.core import engine
+from mini_flink.snapshots import item_file, manifest
 from mini_flink.state import lmdb, segment
 from mini_flink.worker import undertaker
 from tests.docs.guide import ROOT
@@ -69,7 +70,9 @@ def test_the_format_versions_are_those_of_the_code() -> None:
     versions = {
         engine.COMMIT_FORMAT,
         folder.FORMAT_VERSION,
+        item_file.FORMAT_VERSION,
         lmdb.FORMAT_VERSION,
+        manifest.FORMAT_VERSION,
         progress.FORMAT_VERSION,
         segment.FORMAT_VERSION,
         spec.ProcessSpec.__dataclass_fields__["format"].default,

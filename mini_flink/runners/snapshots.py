@@ -1,0 +1,106 @@
+"""What there is to say about snapshots: those at a location, one of them, and whether they are as written.
+
+Only reads, also while a server runs. Called by the commands ``snapshot list``, ``show`` and ``verify``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from mini_flink.snapshots.catalog import LATEST, Catalog, Damaged, locate
+from mini_flink.snapshots.location import open_store
+from mini_flink.snapshots.manifest import Manifest
+
+WHOLE, DAMAGED, UNFINISHED = "whole", "damaged", "unfinished"
+NEVER_FINISHED = "it has no manifest: it is being written, or its writer died"
+
+
+def list_all(location: str) -> dict[str, Any]:
+    """The snapshots at ``location``, oldest first, as plain data; sizes are looked at, contents are not."""
+    catalog = Catalog(open_store(location, directory=os.getcwd()))
+    rows = [_listed(catalog, entry) for entry in catalog.entries()]
+    rows += [_state(id, UNFINISHED, [NEVER_FINISHED]) for id in catalog.unfinished()]
+    return {"location": catalog.store.location, "snapshots": rows}
+
+
+def describe(text: str, location: str) -> dict[str, Any]:
+    """One snapshot with its states and files; ``text`` as in ``catalog.locate``."""
+    catalog, id = locate(text, os.getcwd(), location)
+    manifest = catalog.latest() if id is None else catalog.get(id)
+    return {
+        **_listed(catalog, manifest),
+        "location": catalog.store.location,
+        "program_version": manifest.program_version,
+        "folder_id": f"{manifest.folder_id:08x}",
+        "max_parallelism": manifest.max_parallelism,
+        "operators": [
+            {"uid": uid, "number": number, "rescaled_to": manifest.parallelisms.get(uid)}
+            for uid, number in manifest.operators.items()
+        ],
+        "states": list(_states(manifest)),
+        "files": list(_files(manifest)),
+    }
+
+
+def verify(text: str | None, location: str) -> dict[str, Any]:
+    """Reads all of one snapshot, or of all that are there if ``text`` is None or a folder of snapshots."""
+    catalog, id = Catalog(open_store(location, directory=os.getcwd())), None
+    if text is not None:
+        catalog, id = locate(text, os.getcwd(), location)
+    if text == LATEST:
+        id = catalog.latest().id
+    entries = catalog.entries() if id is None else [catalog.get(id)]
+    rows = [_verified(catalog, entry) for entry in entries]
+    if id is None:
+        rows += [_state(id, UNFINISHED, [NEVER_FINISHED]) for id in catalog.unfinished()]
+    return {"location": catalog.store.location, "snapshots": rows}
+
+
+def _verified(catalog: Catalog, entry: Manifest | Damaged) -> dict[str, Any]:
+    problems = [entry.reason] if isinstance(entry, Damaged) else catalog.verify(entry)
+    return _state(entry.id, DAMAGED if problems else WHOLE, problems)
+
+
+def _listed(catalog: Catalog, entry: Manifest | Damaged) -> dict[str, Any]:
+    if isinstance(entry, Damaged):
+        return _state(entry.id, DAMAGED, [entry.reason])
+    problems = catalog.missing(entry)
+    created = datetime.fromtimestamp(entry.created_ms / 1000, UTC)
+    return {
+        "id": entry.id,
+        "kind": entry.kind,
+        "job": entry.job,
+        "epoch": entry.epoch,
+        "generation": entry.generation,
+        "workers": entry.workers,
+        "created_at": created.isoformat(timespec="seconds"),
+        "duration_ms": entry.duration_ms,
+        "new_bytes": entry.new_bytes,
+        "total_bytes": entry.total_bytes,
+        **_state(entry.id, DAMAGED if problems else WHOLE, problems),
+    }
+
+
+def _state(id: str, state: str, problems: list[str]) -> dict[str, Any]:
+    return {"id": id, "state": state, "problems": problems}
+
+
+def _states(manifest: Manifest) -> Iterator[dict[str, Any]]:
+    uids = {number: uid for uid, number in manifest.operators.items()}
+    for operator, name, kind, type_text in manifest.states:
+        yield {"operator": uids.get(operator, operator), "name": name, "kind": kind, "type": type_text}
+
+
+def _files(manifest: Manifest) -> Iterator[dict[str, Any]]:
+    for part in manifest.parts:
+        for entry in part.files:
+            yield {
+                "worker": part.worker,
+                "file": entry.path,
+                "kind": entry.kind,
+                "items": entry.items,
+                "size_bytes": entry.size_bytes,
+            }

@@ -1,0 +1,254 @@
+"""Which snapshots a store holds, which of them are whole, and which may go.
+
+A snapshot is one only with its manifest, which is written last; it is whole if every file that the manifest
+names is there with its size (``verify`` reads them, too). Snapshots share files, so a file goes only when no
+manifest that is kept needs it. Several data folders may keep theirs in one store.
+
+Called by the supervisor (writes manifests, removes what is old), by restores and by the commands.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+
+from mini_flink.errors import (
+    CorruptionError,
+    FolderError,
+    SnapshotError,
+    SnapshotMissingError,
+)
+from mini_flink.snapshots import manifest as manifests
+from mini_flink.snapshots.base import SnapshotStore
+from mini_flink.snapshots.item_file import check_file, check_size
+from mini_flink.snapshots.location import FOLDER_NAME, is_url, open_store
+from mini_flink.snapshots.manifest import FileEntry, Manifest
+from mini_flink.suggest import did_you_mean
+
+LATEST = "latest"
+
+
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """A snapshot whose manifest cannot be read, and why: damaged, foreign, or of a newer version."""
+
+    id: str
+    reason: str
+
+
+class Catalog:
+    """The snapshots in ``store``. Holds nothing: every call asks the store."""
+
+    def __init__(self, store: SnapshotStore) -> None:
+        self.store = store
+
+    def entries(self) -> list[Manifest | Damaged]:
+        """All that have a manifest, oldest first; those that cannot be read before the others."""
+        return self._read(self.store.list())
+
+    def unfinished(self) -> list[str]:
+        """The ids that have files and neither a manifest nor a snapshot that needs these files."""
+        paths = self.store.list()
+        entries = self._read(paths)
+        needed = _needed(entries)
+        known = {entry.id for entry in entries}
+        left = {_id_in(path) for path in [*paths, *self.store.unfinished()] if path not in needed}
+        return sorted(id for id in left - known if manifests.parse_id(id))
+
+    def latest(self, job: str | None = None) -> Manifest:
+        """The newest that is whole (of ``job``); SnapshotError if there is none."""
+        for entry in reversed(self.entries()):
+            if isinstance(entry, Manifest) and job in (None, entry.job) and not self.missing(entry):
+                return entry
+        of_job = "" if job is None else f" of job {job!r}"
+        raise SnapshotError(
+            f"there is no whole snapshot{of_job} in {self.store.location}",
+            help=f"python -m mini_flink snapshot list {self.store.location} says what is there",
+        )
+
+    def get(self, id: str) -> Manifest:
+        """The manifest of one snapshot; SnapshotError if there is none with this id.
+
+        CorruptionError or FolderError if its manifest cannot be used.
+        """
+        path = manifests.manifest_path(id)
+        place = f"{self.store.location}/{path}"
+        try:
+            with self.store.read(path) as file:
+                data = file.read()
+        except SnapshotMissingError as error:
+            raise self._unknown(id) from error
+        found = manifests.decode_manifest(data, place)
+        if found.id != id:
+            raise CorruptionError(f"{place} is the manifest of snapshot {found.id}, not of {id}")
+        return found
+
+    def missing(self, manifest: Manifest) -> list[str]:
+        """What keeps a snapshot from being whole: each file that is not there or has another size."""
+        return _problems(lambda entry: check_size(self.store, entry), manifest)
+
+    def verify(self, manifest: Manifest) -> list[str]:
+        """Reads everything; what is wrong, file by file. Empty for a snapshot that can be restored."""
+        return _problems(lambda entry: check_file(self.store, entry), manifest)
+
+    def write_manifest(self, manifest: Manifest) -> None:
+        """The moment from which a snapshot is one: all its files are there."""
+        writer = self.store.write(manifests.manifest_path(manifest.id))
+        try:
+            writer.write(manifests.encode_manifest(manifest))
+            writer.commit()
+        except BaseException:
+            writer.abort()
+            raise
+
+    def retain(self, number: int, max_age_s: int, now_ms: int, *, folder_id: int) -> list[str]:
+        """Removes old snapshots of one data folder, and files of it that nothing needs; the ids removed.
+
+        Kept are the newest ``number`` that are not older than ``max_age_s`` (0 = any age), always the newest
+        whole one, and all savepoints. What was never finished goes once a newer snapshot is there.
+        """
+        entries = self.entries()
+        ours = [entry for entry in entries if isinstance(entry, Manifest) and entry.folder_id == folder_id]
+        periodic = [entry for entry in reversed(ours) if entry.kind == "snapshot"]
+        whole = next((entry for entry in periodic if not self.missing(entry)), None)
+        oldest_ms = now_ms - max_age_s * 1000 if max_age_s else 0
+        kept = [entry for entry in periodic[:number] if entry.created_ms >= oldest_ms]
+        removed = [entry for entry in periodic if entry not in kept and entry is not whole]
+        for entry in removed:
+            self.store.remove(manifests.manifest_path(entry.id))
+        if ours:
+            others = [entry for entry in entries if entry not in removed]
+            self._sweep(folder_id, ours[-1].epoch, others)
+        return [entry.id for entry in reversed(removed)]
+
+    def _sweep(self, folder_id: int, newest_epoch: int, kept: list[Manifest | Damaged]) -> None:
+        """Removes files that no snapshot needs; what one needs that cannot be read is not known: it stays."""
+        needed = _needed(kept)
+        unknown = [manifests.parse_id(entry.id) for entry in kept if isinstance(entry, Damaged)]
+        first = max((id[1] + 1 for id in unknown if id and id[0] == folder_id), default=0)
+        for path in [*self.store.list(), *self.store.unfinished()]:
+            id = manifests.parse_id(_id_in(path))
+            if id and id[0] == folder_id and first <= id[1] < newest_epoch and path not in needed:
+                self.store.remove(path)
+
+    def _read(self, paths: list[str]) -> list[Manifest | Damaged]:
+        found: list[Manifest] = []
+        damaged: list[Manifest | Damaged] = []
+        for path in paths:
+            if not _is_manifest(path):
+                continue
+            id = _id_in(path)
+            try:
+                found.append(self.get(id))
+            except (CorruptionError, FolderError) as error:
+                damaged.append(Damaged(id, error.message))
+            except SnapshotError:  # another process has removed it since it was listed
+                continue
+        return [*damaged, *_oldest_first(found)]
+
+    def _unknown(self, id: str) -> SnapshotError:
+        if self.store.list(id):
+            return SnapshotError(
+                f"snapshot {id} in {self.store.location} was never finished: it has no manifest",
+                help=f"use another one: python -m mini_flink snapshot list {self.store.location}",
+            )
+        known = [entry.id for entry in self.entries()]
+        return SnapshotError(
+            f"there is no snapshot {id} in {self.store.location}",
+            help=did_you_mean(id, known, otherwise="python -m mini_flink snapshot list says what there is"),
+        )
+
+
+def find(text: str, directory: str, default_location: str) -> tuple[SnapshotStore, Manifest]:
+    """The whole snapshot that ``text`` names: ``latest``, an id, or a path or URL as in ``locate``.
+
+    SnapshotError if there is none, CorruptionError if it is not whole.
+    """
+    catalog, id = locate(text, directory, default_location)
+    if id is None:
+        return catalog.store, catalog.latest()
+    found = catalog.get(id)
+    problems = catalog.missing(found)
+    if problems:
+        raise CorruptionError(
+            f"snapshot {id} is not whole: {problems[0]}",
+            help=f"use another one: python -m mini_flink snapshot list {catalog.store.location}",
+        )
+    return catalog.store, found
+
+
+def is_in_default_location(text: str) -> bool:
+    """Whether ``text`` is ``latest`` or an id, and no path or URL."""
+    return text == LATEST or manifests.parse_id(text) is not None
+
+
+def locate(text: str, directory: str, default_location: str) -> tuple[Catalog, str | None]:
+    """Where to look for what ``text`` names, and its id; None for the latest there.
+
+    ``latest`` and ids are looked for in ``default_location``; a path or URL is that of a snapshot or of a
+    folder that holds some. Relative ones are below ``directory``. SnapshotError if it is none of these.
+    """
+    if is_in_default_location(text):
+        return Catalog(open_store(default_location, directory=directory)), None if text == LATEST else text
+    place = text.removesuffix(f"/{manifests.NAME}").rstrip("/")
+    if not is_url(place):
+        place = os.path.abspath(os.path.join(directory, place))
+    parent, _, name = place.rpartition("/")
+    catalog = Catalog(open_store(place))
+    paths = catalog.store.list()
+    if manifests.NAME in paths or (paths and manifests.parse_id(name)):
+        return Catalog(open_store(parent)), name
+    if any(_is_manifest(path) for path in paths):
+        return catalog, None
+    raise SnapshotError(
+        f"{text} is neither a snapshot nor a folder that holds some", help=_nearby(place, paths)
+    )
+
+
+def _is_manifest(path: str) -> bool:
+    folder, _, name = path.rpartition("/")
+    return name == manifests.NAME and bool(folder) and "/" not in folder
+
+
+def _id_in(path: str) -> str:
+    return path.partition("/")[0]
+
+
+def _nearby(place: str, paths: list[str]) -> str:
+    if any(path.startswith(f"{FOLDER_NAME}/") for path in paths):
+        return f"did you mean {place}/{FOLDER_NAME}?"
+    return "say latest, an id that `snapshot list` shows, or a folder or URL with snapshots"
+
+
+def _oldest_first(found: list[Manifest]) -> Iterator[Manifest]:
+    """By time; within one data folder by epoch, whatever its clock did."""
+    timed: list[tuple[int, int, int, Manifest]] = []
+    ordered = sorted(found, key=lambda one: (one.folder_id, one.epoch))
+    for folder_id, group in groupby(ordered, key=lambda one: one.folder_id):
+        latest_ms = 0
+        for one in group:
+            latest_ms = max(latest_ms, one.created_ms)
+            timed.append((latest_ms, folder_id, one.epoch, one))
+    return (one for *_, one in sorted(timed, key=lambda row: row[:3]))
+
+
+def _problems(check: Callable[[FileEntry], None], manifest: Manifest) -> list[str]:
+    problems = []
+    for _, entry in sorted(manifest.files.items()):
+        try:
+            check(entry)
+        except (CorruptionError, FolderError, SnapshotMissingError) as error:
+            problems.append(error.message)
+    return problems
+
+
+def _needed(entries: Iterable[Manifest | Damaged]) -> set[str]:
+    """The paths of all files of readable snapshots, their manifests included."""
+    needed: set[str] = set()
+    for entry in entries:
+        needed.add(manifests.manifest_path(entry.id))
+        if isinstance(entry, Manifest):
+            needed |= entry.files.keys()
+    return needed
