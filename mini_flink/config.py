@@ -203,7 +203,7 @@ class Settings:
         None,
         "folder or fsspec URL of the snapshots; else snapshots/ of the data folder",
         group=SNAPSHOTS,
-        commands=("serve", *LOOKS_INTO_SNAPSHOTS),
+        commands=("serve", "check", *LOOKS_INTO_SNAPSHOTS),
     )
     snapshot_interval_s: int | None = _option(
         None,

@@ -6,7 +6,7 @@ numbers, hence equal in all of them.
 
 A *stage* is a tree of operators between shuffles and the unit of failure. It begins at a ``key_by``, at an
 operator with several inputs, where the declared parallelism changes, and behind a request source. What was
-*declared* counts, never the number of workers: results must not depend on it.
+*declared* counts, never the number of workers nor an override: results must not depend on it.
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mini_flink.errors import Location
+from mini_flink.errors import JobError, Location
 from mini_flink.graph import COLLECTION, REQUESTS, CollectionOptions, Edge, JobGraph, Node, RequestOptions
+from mini_flink.suggest import did_you_mean
+
+_NO_OVERRIDES: Mapping[str, int] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,18 +124,28 @@ class Plan:
         return iter(node.options.elements)
 
 
-def build(graph: JobGraph, workers: int, numbers: Mapping[str, int]) -> Plan:
-    """The plan of a graph for a number of workers; ``numbers`` gives each node's uid its durable number."""
-    return _Planner(graph, workers, numbers).plan()
+def build(
+    graph: JobGraph, workers: int, numbers: Mapping[str, int], parallelisms: Mapping[str, int] = _NO_OVERRIDES
+) -> Plan:
+    """The plan of a graph for a number of workers; ``numbers`` gives each node's uid its durable number.
+
+    ``parallelisms`` takes the place of what was declared, by the uid of a stage's head. JobError if there is
+    no such stage, or if it cannot have that many subtasks.
+    """
+    return _Planner(graph, workers, numbers, parallelisms).plan()
 
 
 class _Planner:
-    def __init__(self, graph: JobGraph, workers: int, numbers: Mapping[str, int]) -> None:
+    def __init__(
+        self, graph: JobGraph, workers: int, numbers: Mapping[str, int], parallelisms: Mapping[str, int]
+    ) -> None:
         self._graph = graph
         self._workers = workers
+        self._overrides = parallelisms
         self._numbers = {node.uid: numbers[node.uid] for node in graph.nodes}
         self._consumers = [tuple(graph.consumers(node.id)) for node in graph.nodes]
         self._head = self._find_heads()
+        self._check_overrides()
 
     def plan(self) -> Plan:
         graph = self._graph
@@ -170,6 +183,33 @@ class _Planner:
         """Requests with one consumer go from the gateway to it; with several they fan out in a worker."""
         return node.kind == REQUESTS and len(self._consumers[node.id]) == 1
 
+    def _check_overrides(self) -> None:
+        nodes = {node.uid: node for node in self._graph.nodes}
+        for uid, parallelism in self._overrides.items():
+            node = nodes.get(uid)
+            if node is None:
+                raise JobError(
+                    f"the job has no operator {uid!r} to give {parallelism} subtasks to",
+                    help=did_you_mean(uid, nodes, otherwise=f"its operators are {', '.join(nodes)}"),
+                )
+            self._check_override(node, parallelism)
+
+    def _check_override(self, node: Node, parallelism: int) -> None:
+        head, most = self._head.get(node.id), self._graph.max_parallelism
+        if head is None:
+            [(consumer, _)] = self._consumers[node.id]
+            message, help = "runs in gateways", f"set the parallelism of {consumer.uid!r}, to which it leads"
+        elif head != node.id:
+            uid = self._graph.nodes[head].uid
+            message, help = f"runs in the stage of {uid!r}", f"set the parallelism of {uid!r}"
+        elif node.kind == COLLECTION and parallelism != 1:
+            message, help = "is a collection, which one subtask reads", "leave its parallelism away"
+        elif not 1 <= parallelism <= most:
+            message, help = f"cannot have {parallelism} subtasks", f"1 to {most} is possible: max_parallelism"
+        else:
+            return
+        raise JobError(f"the operator {node.uid!r} {message}", help=help, location=node.location)
+
     def _stage(self, head: Node) -> Stage:
         return Stage(
             number=self._numbers[head.uid],
@@ -180,7 +220,10 @@ class _Planner:
         )
 
     def _parallelism(self, node: Node) -> int:
-        return node.parallelism or min(self._workers, self._graph.max_parallelism)
+        """How many subtasks the node's stage has; a source that only gateways run counts for itself."""
+        head = self._graph.nodes[self._head.get(node.id, node.id)]
+        declared = self._overrides.get(head.uid) or head.parallelism
+        return declared or min(self._workers, self._graph.max_parallelism)
 
     def _links(self, node: Node) -> Iterator[Link]:
         for target, edge in self._consumers[node.id]:
@@ -196,9 +239,8 @@ class _Planner:
                 location=edge.location or target.location,
             )
 
-    @staticmethod
-    def _forwards(node: Node, target: Node, edge: Edge) -> bool:
-        return edge.selector is None and node.parallelism == target.parallelism
+    def _forwards(self, node: Node, target: Node, edge: Edge) -> bool:
+        return edge.selector is None and self._parallelism(node) == self._parallelism(target)
 
     def _source(self, node: Node) -> SourcePlan:
         target, selector, location = node, None, node.location

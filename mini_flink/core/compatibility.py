@@ -15,14 +15,12 @@ from typing import Any, Final, Literal
 from mini_flink.core.reshard import StateMap, TargetState
 from mini_flink.errors import FolderError, IncompatibleError
 from mini_flink.graph import COLLECTION, REQUESTS
-
-MAX_STATES: Final = 256
-"""States of one operator: an index is one byte of every key."""
+from mini_flink.state.layout import MAX_STATES
 
 Outcome = Literal["kept", "new", "moved", "migrated", "dropped", "refused"]
 Change = Literal["kept", "new", "changed", "removed"]
 
-ALLOW_DROPPED = "--allow-dropped-state"
+ALLOW_DROPPED: Final = "--allow-dropped-state"
 _PLAIN_TYPES = {"int", "float", "str", "bytes", "bool", "list", "dict", "tuple", "set", "frozenset"}
 _CONVERTS = {"int", "float", "str", "bool"}
 

@@ -1,8 +1,8 @@
 """``check``: what a job is made of, and what would become of the state that another version has stored.
 
-The job is built and opened once in this process, as a worker would do it; what is stored is only read, also
-while a server runs on it. Of a data folder that is its workers' tables: what the last second before a crash
-changed is in their logs only. Called by the command line.
+The job is built and opened once in this process, as a worker would do it. What is stored is only read, also
+while a server runs on it: of a data folder the workers' tables, which lack the last second before a crash
+(that is in their logs). Called by the command line.
 """
 
 from __future__ import annotations
@@ -34,12 +34,14 @@ from mini_flink.ids import worker_name
 from mini_flink.jobs import JobTarget, load_graph
 from mini_flink.operators.declared import declared_states
 from mini_flink.plan import Plan
+from mini_flink.snapshots.catalog import find
+from mini_flink.snapshots.location import default_location
 from mini_flink.source import short_path
 from mini_flink.state import layout
+from mini_flink.state.layout import Stored
 from mini_flink.state.lmdb import LmdbTable
 from mini_flink.supervisor.cores import cores_at_hand
 from mini_flink.supervisor.words import count
-from mini_flink.worker.registry import Stored
 
 MAP_BYTES = 64 << 30
 
@@ -54,11 +56,12 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What is stored, where, and the numbers of its operators and workers."""
+    """What is stored and where; the numbers of its operators and workers, and what a rescale had set."""
 
     place: str
     job: StoredJob
     operators: Mapping[str, int]
+    parallelisms: Mapping[str, int]
     workers: int
 
 
@@ -70,7 +73,8 @@ def check(settings: Settings, job: JobTarget, *, against: str | None, allow_drop
     with redirect_stdout(sys.stderr):
         graph = load_graph(job, quiet=False)
     data_dir = os.path.join(job.directory, settings.data_dir or default_folder(graph.name))
-    found = _own_folder(data_dir) if against is None else _named(against, job.directory, data_dir)
+    snapshots = default_location(settings.snapshot_dir, data_dir)
+    found = _own_folder(data_dir) if against is None else _named(against, job.directory, snapshots)
     plan = _plan(graph, settings, found)
     with redirect_stdout(sys.stderr):
         states = declared_states(plan)
@@ -84,6 +88,7 @@ def check(settings: Settings, job: JobTarget, *, against: str | None, allow_drop
 
 
 def _plan(graph: JobGraph, settings: Settings, found: _Found | None) -> Plan:
+    """As a start would make it; what a rescale had set stays, for stages that are still there."""
     numbers = dict(found.operators) if found else {}
     following = max(numbers.values(), default=0) + 1
     for node in graph.nodes:
@@ -91,7 +96,10 @@ def _plan(graph: JobGraph, settings: Settings, found: _Found | None) -> Plan:
             numbers[node.uid] = following
             following += 1
     workers = settings.workers or (found.workers if found else cores_at_hand())
-    return plans.build(graph, workers, numbers)
+    declared = plans.build(graph, workers, numbers)
+    heads = {stage.uid for stage in declared.stages.values()}
+    still = {uid: number for uid, number in found.parallelisms.items() if uid in heads} if found else {}
+    return plans.build(graph, workers, numbers, still) if still else declared
 
 
 # --- what is stored ---------------------------------------------------------------------------------------
@@ -102,22 +110,18 @@ def _own_folder(path: str) -> _Found | None:
     return None if record is None or record["refused"] else _of_folder(path, record)
 
 
-def _named(against: str, directory: str, data_dir: str) -> _Found:
+def _named(against: str, directory: str, snapshots: str) -> _Found:
     path = os.path.join(directory, against)
     record = read_job(path)
     if record is not None:
         return _of_folder(path, record)
-    return _of_snapshot(against, directory, os.path.join(data_dir, "snapshots"))
+    return _of_snapshot(against, directory, snapshots)
 
 
-def _of_snapshot(text: str, directory: str, default_location: str) -> _Found:
-    from mini_flink.snapshots.catalog import find  # type: ignore[import-not-found]
-
-    store, manifest = find(text, directory, default_location)
-    try:
-        place = f"{manifest.kind} {manifest.id} in {store.location}"
-    finally:
-        store.close()
+def _of_snapshot(text: str, directory: str, snapshots: str) -> _Found:
+    store, manifest = find(text, directory, snapshots)
+    place = f"{manifest.kind} {manifest.id} in {short_path(store.location)}"
+    store.close()
     states = stored_states(
         manifest.states,
         operators=manifest.operators,
@@ -127,7 +131,8 @@ def _of_snapshot(text: str, directory: str, default_location: str) -> _Found:
         max_parallelism=manifest.max_parallelism,
     )
     job = StoredJob(manifest.job, manifest.max_parallelism, states, manifest.fingerprint)
-    return _Found(f"{place}, {count(manifest.workers, 'worker')}", job, manifest.operators, manifest.workers)
+    place += f", {count(manifest.workers, 'worker')}"
+    return _Found(place, job, manifest.operators, manifest.parallelisms, manifest.workers)
 
 
 def _of_folder(path: str, record: Mapping[str, Any]) -> _Found:
@@ -137,7 +142,7 @@ def _of_folder(path: str, record: Mapping[str, Any]) -> _Found:
     ]
     job = StoredJob(record["job"], record["max_parallelism"], tuple(states), record["fingerprint"])
     place = f"data folder {short_path(os.path.normpath(path))}, {count(record['workers'], 'worker')}"
-    return _Found(place, job, record["operators"], record["workers"])
+    return _Found(place, job, record["operators"], record.get("parallelisms", {}), record["workers"])
 
 
 def _of_worker(

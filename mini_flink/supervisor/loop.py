@@ -224,7 +224,9 @@ class Supervisor:
             self._askers[message.sender] = self._now_ms + ASKER_MS
 
         if self._state != SERVING:
-            answer({"ok": False, "reason": f"the server is {self._shown_state()}", "exit_code": EXIT_TRY_AGAIN})
+            answer(
+                {"ok": False, "reason": f"the server is {self._shown_state()}", "exit_code": EXIT_TRY_AGAIN}
+            )
         elif message.data["what"] == "savepoint":
             self._snapshots.ask(message.data.get("location"), answer)
         else:

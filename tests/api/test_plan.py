@@ -5,14 +5,15 @@ from __future__ import annotations
 import pytest
 
 from mini_flink import plan as planning
+from mini_flink.errors import JobError
 from mini_flink.values import decode
 
 
 @pytest.fixture
 def plan_of(graph_of):
-    def build(job, workers=2):
+    def build(job, workers=2, **parallelisms):
         graph = graph_of(job)
-        return planning.build(graph, workers, {node.uid: 10 + node.id for node in graph.nodes})
+        return planning.build(graph, workers, {node.uid: 10 + node.id for node in graph.nodes}, parallelisms)
 
     return build
 
@@ -145,3 +146,69 @@ def test_there_are_at_most_as_many_subtasks_as_key_groups(plan_of):
         env.from_requests("/a").map(same)
 
     assert plan_of(job, workers=4).stages[11].parallelism == 2
+
+
+def two_stages(env):
+    first = env.from_requests("/a").uid("source").map(same).uid("first").filter(same).uid("behind")
+    first.key_by(same).map(same).uid("second").set_parallelism(3).reply().uid("answer").set_parallelism(3)
+
+
+def parallelisms(plan):
+    return {stage.uid: stage.parallelism for stage in plan.stages.values()}
+
+
+def test_a_parallelism_may_be_given_to_a_stage(plan_of):
+    plan = plan_of(two_stages, first=4)
+    assert parallelisms(plan) == {"first": 4, "second": 3}
+    [source] = plan.sources
+    assert source.parallelism == 4
+    assert parallelisms(plan_of(two_stages, second=1)) == {"first": 2, "second": 1}
+    assert [link.parallelism for link in plan_of(two_stages, first=4, second=5).links[1]] == [4]
+    assert [link.parallelism for link in plan_of(two_stages, first=4, second=5).links[2]] == [5]
+
+
+def test_where_stages_begin_does_not_change_with_a_given_parallelism(plan_of):
+    def job(env):
+        stream = env.from_requests("/a").map(same).uid("one").set_parallelism(2)
+        stream.map(same).uid("two").set_parallelism(3).map(same).uid("three").set_parallelism(3)
+
+    declared = [shorts(stage) for stage in plan_of(job).stages.values()]
+    assert [shorts(stage) for stage in plan_of(job, one=3).stages.values()] == declared
+    assert [link[3] for link in links(plan_of(job), 1)] == [False]
+    assert [link[3] for link in links(plan_of(job, one=3), 1)] == [True]
+    assert [link[3] for link in links(plan_of(job, one=1, two=1), 1)] == [True]
+
+
+def test_a_given_parallelism_ends_forwarding_between_equals(plan_of):
+    def job(env):
+        one = env.from_requests("/a").map(same).uid("one")
+        one.union(env.from_requests("/b").map(same).uid("other")).map(same).uid("both")
+
+    assert links(plan_of(job), 1) == [("map4", 14, False, True)]
+    assert links(plan_of(job, both=3), 1) == [("map4", 14, False, False)]
+    assert links(plan_of(job, both=3, one=3), 1) == [("map4", 14, False, True)]
+
+
+@pytest.mark.parametrize(
+    ("given", "message", "help"),
+    [
+        ({"frist": 2}, "no operator 'frist'", "did you mean first?"),
+        ({"behind": 2}, "'behind' runs in the stage of 'first'", "set the parallelism of 'first'"),
+        ({"source": 2}, "'source' runs in gateways", "set the parallelism of 'first', to which it leads"),
+        ({"first": 0}, "'first' cannot have 0 subtasks", "1 to 128"),
+        ({"second": 129}, "'second' cannot have 129 subtasks", "1 to 128"),
+    ],
+)
+def test_a_parallelism_that_cannot_be_given_is_refused(plan_of, given, message, help):
+    with pytest.raises(JobError, match=message) as caught:
+        plan_of(two_stages, **given)
+    assert help in caught.value.help
+
+
+def test_a_collection_keeps_its_one_subtask(plan_of):
+    def job(env):
+        env.from_collection([1]).uid("numbers").map(same)
+
+    assert parallelisms(plan_of(job, numbers=1))["numbers"] == 1
+    with pytest.raises(JobError, match="'numbers' is a collection"):
+        plan_of(job, numbers=2)

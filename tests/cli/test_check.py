@@ -13,6 +13,9 @@ from typing import Any
 import pytest
 
 from mini_flink.folder import read_job
+from mini_flink.snapshots.catalog import Catalog
+from mini_flink.snapshots.files import FileStore
+from mini_flink.snapshots.manifest import Manifest, snapshot_id
 from tests.e2e.client import post
 from tests.e2e.server import JOBS, Server
 
@@ -193,6 +196,74 @@ def test_workers_folders_of_the_format_before_are_found(left: Path, tmp_path: Pa
     (copy / "job.json").write_text(json.dumps({**record, "format": 1}))
     report = json.loads(check("--against", str(copy), "--json").stdout)
     assert outcomes(report) == {"total.total": "kept", "total.seen": "kept"}
+
+
+@pytest.fixture(scope="module")
+def snapshots(left: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The manifests of two snapshots of that job, the later one after a rescale; no part is read."""
+    record = read_job(str(left))
+    assert record is not None
+    folder = tmp_path_factory.mktemp("snapshots")
+    total = record["operators"]["total"]
+    for epoch, parallelisms in ((1, {}), (2, {"total": 5, "gone": 3})):
+        manifest = Manifest(
+            id=snapshot_id(record["folder_id"], epoch),
+            kind="snapshot",
+            job=record["job"],
+            folder_id=record["folder_id"],
+            epoch=epoch,
+            generation=1,
+            created_ms=epoch,
+            duration_ms=1,
+            program_version="0",
+            workers=2,
+            max_parallelism=128,
+            operators=record["operators"],
+            next_operator=record["next_operator"],
+            parallelisms=parallelisms,
+            incarnations={},
+            fingerprint=record["fingerprint"],
+            states=[[total, "seen", "list", "int"], [total, "total", "value", "int"]],
+            parts=(),
+            new_bytes=0,
+            total_bytes=0,
+        )
+        Catalog(FileStore(str(folder))).write_manifest(manifest)
+    return folder
+
+
+def test_a_snapshot_by_all_its_names(left: Path, snapshots: Path, tmp_path: Path) -> None:
+    shutil.copytree(snapshots, tmp_path / ".mini_flink" / "evolving" / "snapshots")
+    first, last = sorted(path.name for path in snapshots.iterdir())
+    for cwd, words in (
+        (tmp_path, ["--against", "latest"]),
+        (tmp_path, ["--against", last]),
+        (ROOT, ["--against", str(snapshots)]),
+        (ROOT, ["--against", str(snapshots / last)]),
+        (ROOT, ["--against", f"file://{snapshots}/{last}"]),
+        (ROOT, ["--against", "latest", "--snapshot-dir", str(snapshots)]),
+    ):
+        report = json.loads(check(*words, "--json", cwd=cwd, version="typed").stdout)
+        assert f"snapshot {last} in " in report["against"], words
+        assert outcomes(report) == {"total.total": "migrated", "total.seen": "kept"}
+    report = json.loads(check("--against", first, "--json", cwd=tmp_path, version="untold").stdout)
+    assert f"snapshot {first} in .mini_flink/evolving/snapshots, 2 workers" == report["against"]
+    assert outcomes(report) == {"total.total": "refused", "total.seen": "kept"}
+
+
+def test_what_a_rescale_had_set_stays(snapshots: Path) -> None:
+    report = json.loads(check("--against", str(snapshots), "--workers", "4", "--json").stdout)
+    assert {state["parallelism"] for state in report["states"]} == {5}
+    assert set(outcomes(report).values()) == {"kept"}
+
+
+@pytest.mark.parametrize("against", ["latest", "nowhere", "00000000-000001"])
+def test_a_snapshot_that_is_not_there(tmp_path: Path, against: str) -> None:
+    done = check("--against", against, cwd=tmp_path)
+    assert done.returncode == 78
+    assert done.stderr.splitlines()[-1].startswith("  = help: ")
+    assert "snapshot" in done.stderr.splitlines()[-2]
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mini_flink.core.compatibility import (
-    MAX_STATES,
     Comparison,
     DeclaredJob,
     DeclaredState,
@@ -20,6 +19,7 @@ from mini_flink.core.compatibility import (
 )
 from mini_flink.errors import EXIT_CONFIG, FolderError
 from mini_flink.failures import render_error
+from mini_flink.state.layout import MAX_STATES
 
 
 def stored(name="total", kind="value", type_text="int", uid="count", **more) -> StoredState:
