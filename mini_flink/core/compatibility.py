@@ -270,20 +270,23 @@ def _of_declared(
         )
     if not before.has_content:
         return _of_empty(state, before)
+    remedy = _what_it_lacks(state, before)
+    if remedy:
+        differs = f"is stored as {before.describe()}, and the job declares {state.describe()}"
+        return _refused(state, differs, remedy)
+    return _of_taken(state, before)
+
+
+def _what_it_lacks(state: DeclaredState, before: StoredState) -> str:
+    """What to do so that the state can be taken over; "" if it can."""
     if before.kind != state.kind:
-        return _refused(
-            state,
-            f"is stored as {before.describe()}, and the job declares {state.describe()}",
+        return (
             f"a {before.kind} cannot become a {state.kind}: give the new one another name, and let the old "
-            f"one go with {ALLOW_DROPPED}",
+            f"one go with {ALLOW_DROPPED}"
         )
     if before.type_text != state.type_text and before.type_text not in state.migrations:
-        return _refused(
-            state,
-            f"is stored as {before.describe()}, and the job declares {state.describe()}",
-            f"say how it changes: {_migration_line(state, before.type_text)}",
-        )
-    return _of_taken(state, before)
+        return f"say how it changes: {_migration_line(state, before.type_text)}"
+    return ""
 
 
 def _of_taken(state: DeclaredState, before: StoredState) -> StateFinding:
