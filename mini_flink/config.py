@@ -126,6 +126,7 @@ class Settings:
         group=WHERE,
         commands=(
             "serve",
+            "check",
             "status",
             "savepoint",
             "rescale",
@@ -140,6 +141,7 @@ class Settings:
         None,
         "processes that run the job; else as the folder has, or the cores",
         group=PROCESSES,
+        commands=("serve", "check"),
         minimum=1,
         maximum=128,
     )
@@ -210,7 +212,7 @@ class Settings:
         None,
         "folder or fsspec URL of the snapshots; else snapshots/ of the data folder",
         group=SNAPSHOTS,
-        commands=("serve", *LOOKS_INTO_SNAPSHOTS),
+        commands=("serve", "check", *LOOKS_INTO_SNAPSHOTS),
     )
     snapshot_interval_s: int | None = _option(
         None,

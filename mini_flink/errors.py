@@ -40,6 +40,8 @@ class MiniFlinkError(Exception):
     exit_code: int = EXIT_INTERNAL
     context: str = ""
     """For what the line at ``location`` was called, where it does not say so itself."""
+    details: tuple[str, ...] = ()
+    """What the message counts up: a line each."""
 
     def __init__(self, message: str, *, help: str = "", location: Location | None = None) -> None:
         super().__init__(message)
@@ -83,6 +85,24 @@ class FolderError(MiniFlinkError):
     """The data folder is unusable: not writable, of another job, of a newer version."""
 
     exit_code = EXIT_CONFIG
+
+
+class IncompatibleError(FolderError):
+    """The job does not fit what is stored; where that has several reasons they are the ``details``."""
+
+    def __init__(self, message: str, *, help: str = "", details: tuple[str, ...] = ()) -> None:
+        super().__init__(message, help=help)
+        self.details = details
+        self.__notes__ = [*(f"  - {detail}" for detail in details), *self.__notes__]
+
+
+class MigrationError(FolderError):
+    """A stored value could not be made one of the type that is declared now; nothing stored was touched."""
+
+    def name_key(self, key: object) -> None:
+        """Whose value it was; said by who reads the stored items."""
+        self.message = f"{self.message}, for key {key!r}"
+        self.args = (self.message,)
 
 
 class BusyError(MiniFlinkError):

@@ -19,6 +19,7 @@ from mini_flink.source import Frame, frames, picture, picture_of_operator, runni
 TEXT_LIMIT = 200
 RECORD_LINES = 10
 ERROR_LINES = 8
+DETAIL_LINES = 20
 TRACE_LINES = 1000
 TRACE_LINE_LIMIT = 500
 REPEAT_WINDOW_MS = 10_000
@@ -245,16 +246,19 @@ def _chain(exception: BaseException) -> Iterator[BaseException]:
 
 
 def render_error(error: MiniFlinkError, *, colour: bool = False) -> str:
-    """An error that ends a command: at most 8 lines, the last of them what to type."""
+    """An error that ends a command: at most 8 lines and its details, the last of them what to type."""
     red, plain = ("\x1b[1;31m", "\x1b[0m") if colour else ("", "")
     head = f"{red}error:{plain} {printable(error.message, 2 * TEXT_LIMIT)}"
+    details = [f"  - {printable(detail, 2 * TEXT_LIMIT)}" for detail in error.details[:DETAIL_LINES]]
+    if len(error.details) > DETAIL_LINES:
+        details.append(f"  - … and {len(error.details) - DETAIL_LINES} more")
     frame, passed = _located(error)
     below = [f"  = {printable(error.context, 2 * TEXT_LIMIT)}"] if error.context else []
     below += [f"  = help: {printable(error.help, 2 * TEXT_LIMIT)}"] if error.help else []
     above = [head, *(picture(frame) if frame else [])]
     room = ERROR_LINES - len(above) - len(below)
     stack = users_frames(passed.__traceback__) if passed else []
-    return _joined([*above, *_callers(stack, frame, room), *below])
+    return _joined([*above, *details, *_callers(stack, frame, room), *below])
 
 
 def _located(error: MiniFlinkError) -> tuple[Frame | None, BaseException | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 # name, module with the click command as ``command``, what it does
 COMMANDS = (
     ("serve", "mini_flink.cli.serve", "serve a job over HTTP, with durable per-key state"),
+    ("check", "mini_flink.cli.check", "show a job's steps and states, and what would become of stored state"),
     ("status", "mini_flink.cli.status", "processes, pending requests and counts of a running server"),
     ("savepoint", "mini_flink.cli.savepoint", "take a snapshot of a running server, to keep"),
     ("dead-letters", "mini_flink.cli.dead_letters", "list the records that failed"),

@@ -2,22 +2,25 @@
 
 Reading gives a fresh value each time; changing it changes nothing until it is given back (``update``,
 ``put``, ``add``). What a record changed is durable before its reply leaves, and undone if the record fails.
-The interfaces are implemented in ``operators.state``.
+The interfaces are implemented in ``operators.state``. What a changed job does to what is stored stands in the
+descriptors, too (``migrate_from``); ``operators.declared`` collects it.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar, overload
 
 from mini_flink.common.typeinfo import TypeInformation
 from mini_flink.datastream.location import user_location
 from mini_flink.datastream.unawaited import refuse_async
+from mini_flink.errors import JobError, Location
 
 T = TypeVar("T")
 K = TypeVar("K")
 V = TypeVar("V")
+Old = TypeVar("Old")
 In = TypeVar("In", contravariant=True)
 Acc = TypeVar("Acc")
 Out = TypeVar("Out", covariant=True)
@@ -154,22 +157,77 @@ class MapState(State, Generic[K, V]):
         return iter(self.keys())
 
 
-class StateDescriptor:
-    """A state's name, unique in its operator, and its type: what a restarted job finds it by."""
+class Migration(NamedTuple):
+    """What makes a value of an older type one of the declared type, and the user's line that gave it."""
+
+    function: Callable[[Any], Any]
+    location: Location
+
+
+class StateDescriptor(Generic[T]):
+    """A state's name, unique in its operator, and its type: what a restarted job finds it by.
+
+    ``T`` is the type of what is stored. ``migrations`` are by the older type's text.
+    """
 
     kind = ""
 
     def __init__(self, name: str, *type_hints: Any) -> None:
         self.name = name
-        self.type_text = ", ".join("" if hint is None else _type_text(hint) for hint in type_hints).strip(
-            ", "
-        )
+        self.type_text = _joined(type_hints)
+        self.migrations: dict[str, Migration] = {}
+        self._type_hints = type_hints
 
     def get_name(self) -> str:
         return self.name
 
+    @overload
+    def migrate_from(
+        self, old_type_hint: TypeInformation[Old] | type[Old], function: Callable[[Old], T]
+    ) -> Self: ...
+    @overload
+    def migrate_from(self, old_type_hint: str | None, function: Callable[[Any], T]) -> Self: ...
+    def migrate_from(self, old_type_hint: Any, function: Callable[[Any], T]) -> Self:
+        """Says how a job that is restored makes what is stored as ``old_type_hint`` a value of the type now.
 
-class ValueStateDescriptor(StateDescriptor, Generic[T]):
+        The hint is what was declared then: a class, a ``TypeInformation``, ``None`` where nothing was, or its
+        text as an error shows it. ``function`` gets a value, each element of a list, the value of each entry
+        of a map, or an accumulator, and returns what is stored in its place. Several older types may be
+        named, one call each.
+
+        >>> ValueStateDescriptor("total", float).migrate_from(int, float).type_text
+        'float'
+        """
+        location = user_location()
+        if not callable(function):
+            raise JobError(
+                f"the migration of state {self.name!r} takes a function, not {type(function).__name__}",
+                help=".migrate_from(old_type, function): the function gets an old value and returns the new",
+                location=location,
+            )
+        refuse_async(f"the migration of state {self.name!r} was given", function, location)
+        for text in self._older_texts(old_type_hint, location):
+            self.migrations[text] = Migration(function, location)
+        return self
+
+    def _older_texts(self, old_type_hint: Any, location: Location) -> list[str]:
+        texts = [text for text in self._texts_of(old_type_hint) if text != self.type_text]
+        if not texts or any(text in self.migrations for text in texts):
+            old = self._texts_of(old_type_hint)[0] or "an undeclared type"
+            why = "is declared as that now" if not texts else "has one from it already"
+            raise JobError(
+                f"a migration from {old} of state {self.name!r}, which {why}, would never run",
+                help="name a type that was declared before, each once",
+                location=location,
+            )
+        return texts
+
+    def _texts_of(self, old_type_hint: Any) -> list[str]:
+        """The type texts that a hint may have stood for."""
+        return [_type_text(old_type_hint)]
+
+
+class ValueStateDescriptor(StateDescriptor[T]):
     """Describes a ``ValueState``.
 
     >>> ValueStateDescriptor("total", int).type_text
@@ -182,7 +240,7 @@ class ValueStateDescriptor(StateDescriptor, Generic[T]):
         super().__init__(name, value_type_info)
 
 
-class ListStateDescriptor(StateDescriptor, Generic[T]):
+class ListStateDescriptor(StateDescriptor[T]):
     """Describes a ``ListState``."""
 
     kind = "list"
@@ -191,8 +249,12 @@ class ListStateDescriptor(StateDescriptor, Generic[T]):
         super().__init__(name, elem_type_info)
 
 
-class MapStateDescriptor(StateDescriptor, Generic[K, V]):
-    """Describes a ``MapState``."""
+class MapStateDescriptor(StateDescriptor[V], Generic[K, V]):
+    """Describes a ``MapState``.
+
+    ``migrate_from`` names the older type of the entries' values only; their keys stay as they are. Where
+    both were undeclared it is ``None``.
+    """
 
     kind = "map"
 
@@ -201,8 +263,14 @@ class MapStateDescriptor(StateDescriptor, Generic[K, V]):
     ) -> None:
         super().__init__(name, key_type_info, value_type_info)
 
+    def _texts_of(self, old_type_hint: Any) -> list[str]:
+        if isinstance(old_type_hint, str):
+            return [old_type_hint]
+        with_the_key = _joined([self._type_hints[0], old_type_hint])
+        return [with_the_key] if old_type_hint is not None else list(dict.fromkeys(["", with_the_key]))
 
-class ReducingStateDescriptor(StateDescriptor, Generic[T]):
+
+class ReducingStateDescriptor(StateDescriptor[T]):
     """Describes a ``ReducingState`` and the function that combines two elements into one."""
 
     kind = "reducing"
@@ -219,7 +287,7 @@ class ReducingStateDescriptor(StateDescriptor, Generic[T]):
         self.reduce_function = reduce_function
 
 
-class AggregatingStateDescriptor(StateDescriptor, Generic[In, Acc, Out]):
+class AggregatingStateDescriptor(StateDescriptor[Acc], Generic[In, Acc, Out]):
     """Describes an ``AggregatingState``; the type is that of the accumulator, which is what is kept."""
 
     kind = "aggregating"
@@ -237,7 +305,13 @@ class AggregatingStateDescriptor(StateDescriptor, Generic[In, Acc, Out]):
         self.agg_function = agg_function
 
 
+def _joined(hints: Iterable[Any]) -> str:
+    return ", ".join(map(_type_text, hints)).strip(", ")
+
+
 def _type_text(hint: Any) -> str:
+    if hint is None:
+        return ""
     if isinstance(hint, type) and not hasattr(hint, "__origin__"):
         return (
             hint.__qualname__ if hint.__module__ == "builtins" else f"{hint.__module__}:{hint.__qualname__}"

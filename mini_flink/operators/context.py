@@ -33,7 +33,7 @@ from mini_flink.operators.state import (
 
 
 class States:
-    """Makes the states of one operator in one subtask."""
+    """Makes the states of one operator in one subtask; ``declared`` are those that it has made, in order."""
 
     def __init__(
         self,
@@ -44,6 +44,7 @@ class States:
         store: KeyedStore,
         registry: StateRegistry,
     ) -> None:
+        self.declared: list[StateDescriptor[Any]] = []
         self._node = node
         self._number = number
         self._parallelism = parallelism
@@ -51,7 +52,7 @@ class States:
         self._store = store
         self._registry = registry
 
-    def slot(self, descriptor: StateDescriptor) -> Slot:
+    def slot(self, descriptor: StateDescriptor[Any]) -> Slot:
         """The place of a state, which the registry knows from now on."""
         node = self._node
         if not node.keyed:
@@ -63,6 +64,7 @@ class States:
         index = self._registry.register(
             self._number, descriptor.name, descriptor.kind, descriptor.type_text, self._parallelism
         )
+        self.declared.append(descriptor)
         return Slot(self._record, self._store, self._number, index)
 
 
@@ -114,7 +116,9 @@ class WorkerRuntimeContext(RuntimeContext):
         slot = self._slot("get_aggregating_state", state_descriptor, AggregatingStateDescriptor)
         return StoredAggregation(slot, state_descriptor.agg_function)
 
-    def _slot(self, call: str, descriptor: StateDescriptor, expected: type[StateDescriptor]) -> Slot:
+    def _slot(
+        self, call: str, descriptor: StateDescriptor[Any], expected: type[StateDescriptor[Any]]
+    ) -> Slot:
         node = self._node
         if not self.opening:
             raise JobError(

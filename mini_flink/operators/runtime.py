@@ -7,9 +7,11 @@ harness.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from mini_flink.console import current
+from mini_flink.datastream.state import StateDescriptor
 from mini_flink.errors import DecodeError
 from mini_flink.graph import Node
 from mini_flink.operators.base import CurrentRecord, Emit, KeyedStore, Output, StateRegistry
@@ -65,6 +67,12 @@ class Task:
         """Closes the user's functions, once per subtask."""
         for operator in self._operators:
             operator.close()
+
+    def declared_states(self) -> Iterator[tuple[Node, StateDescriptor[Any]]]:
+        """The states that operators have asked for, in their order, once per subtask."""
+        for operator in self._operators:
+            for descriptor in operator.states.declared:
+                yield operator.node, descriptor
 
     def statistics(self) -> dict[str, dict[str, int]]:
         """Per operator uid: records in, records out and failures, summed over this worker's subtasks."""

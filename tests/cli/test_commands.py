@@ -74,7 +74,9 @@ def test_the_help_of_the_program(words):
         assert f"\n  {name} " in done.stdout
 
 
-@pytest.mark.parametrize("words", [["serve"], ["status"], ["dead-letters"], ["dead-letters", "list"]])
+@pytest.mark.parametrize(
+    "words", [["serve"], ["check"], ["status"], ["dead-letters"], ["dead-letters", "list"]]
+)
 def test_the_help_of_a_command_begins_with_an_example(words):
     done = run(*words, "--help")
     lines = done.stdout.splitlines()
@@ -118,7 +120,7 @@ def test_without_a_command_the_help_goes_to_stderr():
     ("words", "what", "remedy"),
     [
         (["srve"], "unknown command srve", "did you mean serve?"),
-        (["xyzzy"], "unknown command xyzzy", "commands: serve, status, dead-letters"),
+        (["xyzzy"], "unknown command xyzzy", "commands: serve, check, status, dead-letters"),
         (["job.py"], "unknown command job.py", "did you mean python -m mini_flink serve job.py?"),
         (["serve", "--prot", "1"], "unknown option --prot for serve", "did you mean --port?"),
         (["serve", "--prot=1"], "unknown option --prot for serve", "did you mean --port?"),

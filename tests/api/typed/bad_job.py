@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from mini_flink.datastream import KeyedProcessFunction, MapFunction, StreamExecutionEnvironment
+from mini_flink.datastream.state import ValueStateDescriptor
 
 
 class Length(MapFunction[str, int]):
@@ -23,3 +24,4 @@ numbers.reduce(lambda a, b: a + b)  # WRONG: not keyed
 env.from_collection(["a"]).process(Count())  # WRONG: not keyed
 env.from_collection(["a"]).key_by(len).process(Count())  # WRONG: the key is an int
 numbers.reply(status="200")  # WRONG: status is an int
+ValueStateDescriptor("total", int).migrate_from(str, len).migrate_from(bytes, str)  # WRONG: gives a str

@@ -70,6 +70,12 @@ class Total(KeyedProcessFunction[str, Payment, Reply]):
         self.by_day = runtime_context.get_map_state(MapStateDescriptor("by_day", str, Types.INT()))
         self.most = runtime_context.get_reducing_state(ReducingStateDescriptor("most", self.larger, int))
         self.mean = runtime_context.get_aggregating_state(AggregatingStateDescriptor("mean", Mean()))
+        changed = ValueStateDescriptor("changed", float).migrate_from(int, float).migrate_from(None, float)
+        assert_type(runtime_context.get_state(changed), ValueState[float])
+        names = MapStateDescriptor("names", int, str).migrate_from(
+            Types.INT(), lambda number: str(number + 1)
+        )
+        assert_type(runtime_context.get_map_state(names), MapState[int, str])
         assert_type(self.total, ValueState[int])
         assert_type(self.history, ListState[int])
         assert_type(self.by_day, MapState[str, int])
