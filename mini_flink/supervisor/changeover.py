@@ -210,7 +210,10 @@ class Changeover:
         self._await(self._fleet.workers)
         for worker in self._fleet.workers:
             worker.state = STOPPING
-        self._fleet.send(self._fleet.workers, wire.FINISH, {"label": self._label, "folder": self._draft})
+        # A gateway that has left may have done so before it acknowledged its last answers.
+        staying = [member.name for member in self._fleet.gateways if member.state != GONE]
+        order = {"label": self._label, "folder": self._draft, "gateways": staying}
+        self._fleet.send(self._fleet.workers, wire.FINISH, order)
 
     def _build(self) -> None:
         self._enter(BUILD)
