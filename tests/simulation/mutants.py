@@ -14,7 +14,7 @@ from mini_flink.core.links import Link
 from mini_flink.core.pending import PendingMap
 from mini_flink.core.shares import Outstanding
 from mini_flink.worker.host import Host
-from tests.simulation.world import SimLog
+from tests.simulation.devices import SimLog
 
 MUTANTS: dict[str, Callable[[], Any]] = {}
 

@@ -6,6 +6,7 @@ SEED=1234 pytest tests/simulation -k one_seed
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -23,14 +24,34 @@ CHAOS = (
     Chaos(crash=0.1, crash_all=0.03, power=0.0, flush=0.1),
     Chaos(disk_full=0.3),
 )
+CHANGES = (
+    Chaos(crash=0.01, crash_gateway=0.003, crash_all=0.002, snapshot=0.03, restore=0.008),
+    Chaos(crash=0.003, crash_gateway=0.001, crash_all=0.002, snapshot=0.01, rescale=0.05),
+    Chaos(crash=0.003, crash_gateway=0.001, crash_all=0.002, upgrade=0.05, snapshot=0.01),
+    Chaos(crash=0.005, crash_gateway=0.002, crash_all=0.003, snapshot=0.02, restore=0.003, rescale=0.02, upgrade=0.02),
+)
+CHANGE_STEPS = 500
 
 
 def run(seed: int) -> list[str]:
+    """Every third world has snapshots and changes its generation."""
+    return run_changing(seed // 3) if seed % 3 == 2 else run_plain(seed)
+
+
+def run_plain(seed: int) -> list[str]:
     durable = seed % 5 != 4
     chaos = CHAOS[seed % len(CHAOS)]
-    if not durable:
-        chaos = Chaos(**{**vars(chaos), "power": 0.0})
-    return World(seed, chaos=chaos, durable=durable).run()
+    return World(seed, chaos=chaos if durable else replace(chaos, power=0.0), durable=durable).run()
+
+
+def run_changing(seed: int) -> list[str]:
+    return changing(seed).run()
+
+
+def changing(seed: int) -> World:
+    durable = seed % 5 != 4
+    chaos = CHANGES[seed % len(CHANGES)]
+    return World(seed, CHANGE_STEPS, durable, chaos if durable else replace(chaos, power=0.0))
 
 
 @pytest.mark.parametrize("part", range(4))

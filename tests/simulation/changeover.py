@@ -1,0 +1,330 @@
+"""From one generation to the next in a simulated world: the restore, and the protocol of rescale and upgrade.
+
+What the supervisor and the resharder do in processes of their own is done here step by step, each when the
+seed says so, with the machine that ships (``Reshard``) on whatever the old workers have left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from mini_flink.core.backlog import Source
+from mini_flink.core.reshard import Reshard, build, load
+from mini_flink.state import layout
+from mini_flink.state.memory import MemoryDisk, MemoryTable, MemoryView
+from tests.simulation.job import Job
+from tests.simulation.processes import Gateway, Worker
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+TRACK, COPY, HOLD, FINISH, BUILD = "track", "copy", "hold", "finish", "build"
+TRIAL, START, RELEASE, OVER = "trial", "start", "release", "over"
+PATIENCE = 400
+"""Steps after which clients have waited too long and everything goes back."""
+
+Items = dict[bytes, bytes]
+
+
+def reshard(sources: Sequence[Source], old: Job, new: Job) -> Reshard:
+    """The machine that moves what is in ``sources``."""
+    return Reshard(
+        sources, new.plan, operators=new.numbers, states=new.states_after(old), old_operators=old.numbers
+    )
+
+
+def restore(world: World, job: Job) -> None:
+    """Everybody is dead: begin a new generation with what the latest complete snapshot holds."""
+    snapshot = world.store.complete[-1]
+    sources = world.store.readers(snapshot)
+    disks = [MemoryDisk() for _ in range(job.workers)]
+    tables = [MemoryTable(disk) for disk in disks]
+    build(reshard(sources, snapshot.job, job), tables)
+    for table in tables:
+        table.write([(layout.EPOCH, world.folder.epoch.to_bytes(8, "big"))], 0)
+    world.folder.switch(job, disks)
+    for request in world.requests:
+        request.undone |= request.outcome is None or request.answered_at > snapshot.announced
+
+
+class Changeover:
+    """One attempt at a rescale or an upgrade: ``step`` until ``phase`` is ``OVER``."""
+
+    def __init__(self, world: World, job: Job, *, upgrade: bool) -> None:
+        self.phase = TRACK
+        self._world = world
+        self._old = world.folder.job
+        self._job = job
+        self._generation = world.folder.generation + 1
+        self._is_upgrade = upgrade
+        self._copies_ahead = world.rng.random() < 0.7
+        self._label = f"g{self._generation}.{world.new_serial()}"
+        self._views: dict[int, MemoryView] = {}
+        self._drafts: list[Items] | None = None
+        self._tails: dict[int, set[bytes] | None] = {}
+        self._disks: list[MemoryDisk] = []
+        self._workers: list[Worker] = []
+        self._gateways: list[Gateway] = []
+        self._waited = 0
+        world.supervisor.suspend()
+        self._await(world.workers)
+        for worker in world.workers:
+            world.mail(worker, lambda worker=worker: worker.track(self._label, self._done(worker, TRACK)))
+
+    @property
+    def newcomers(self) -> list[Worker | Gateway]:
+        """The processes of the next generation, while it does not count."""
+        return [*self._workers, *self._gateways]
+
+    # --- who has done what was asked --------------------------------------------------------------------
+
+    def _await(self, processes: Iterable[Worker | Gateway]) -> None:
+        self._awaited = {process.name for process in processes}
+
+    def _done(self, process: Worker | Gateway, phase: str) -> Callable[[], None]:
+        def done() -> None:
+            if self.phase == phase:
+                self._awaited.discard(process.name)
+
+        return done
+
+    @property
+    def has_patience(self) -> bool:
+        """Whether clients have not waited too long yet."""
+        return self._waited <= PATIENCE
+
+    def calm_down(self) -> None:
+        """From here on nothing can hold it up."""
+        self._waited = 0
+
+    def step(self) -> None:
+        """Do the next thing, if it is not for others to do."""
+        self._waited += 1
+        if not self.has_patience and self.phase != RELEASE:
+            self.abort()
+        elif self.phase == COPY:
+            self._copy()
+        elif self.phase == START:
+            self._start_one()
+        elif self.phase != OVER and not self._awaited:
+            getattr(self, f"_after_{self.phase}")()
+
+    # --- the way ----------------------------------------------------------------------------------------
+
+    def _after_track(self) -> None:
+        self.phase = COPY
+        if self._is_upgrade:
+            slots = [gateway.slot for gateway in self._world.gateways]
+            first = 0 if min(slots) else len(slots)
+            self._gateways = [
+                Gateway(self._world, slot, self._job, self._generation, standby=True)
+                for slot in range(first, first + len(slots))
+            ]
+            for gateway in self._gateways:
+                gateway.start()
+
+    def _copy(self) -> None:
+        """One worker's table as it is now, beside the worker."""
+        missing = [worker for worker in self._world.workers if worker.index not in self._views]
+        if self._copies_ahead and missing:
+            worker = self._world.rng.choice(missing)
+            self._views[worker.index] = MemoryView(worker.disk.table.items)
+            return
+        if self._copies_ahead:
+            sources = [self._views[index] for index in sorted(self._views)]
+            self._drafts = self._bulk(sources)
+        self._hold()
+
+    def _bulk(self, sources: Sequence[Source]) -> list[Items]:
+        drafts: list[Items] = [{} for _ in range(self._job.workers)]
+        for _, worker, items in reshard(sources, self._old, self._job).all_runs():
+            drafts[worker].update(items)
+        return drafts
+
+    def _hold(self) -> None:
+        world = self._world
+        self.phase = HOLD
+        self._await(world.gateways)
+        for gateway in world.gateways:
+            if self._is_upgrade and gateway.is_down:
+                gateway.left = True
+                self._awaited.discard(gateway.name)
+            elif self._is_upgrade:
+                turns = world.rng.choice((3, 30, 1000))
+                world.mail(gateway, lambda gateway=gateway, turns=turns: gateway.leave(turns))
+            else:
+                done = self._done(gateway, HOLD)
+                world.mail(gateway, lambda gateway=gateway, done=done: gateway.hold(done))
+
+    def _after_hold(self) -> None:
+        self.phase = FINISH
+        self._await(self._world.workers)
+        staying = [gateway.name for gateway in self._world.gateways if not gateway.left]
+        for worker in self._world.workers:
+            self._world.mail(
+                worker, lambda worker=worker: worker.finish(self._label, staying, self._left)
+            )
+
+    def _left(self, worker: Worker, keys: set[bytes] | None) -> None:
+        """A worker has stopped, with everything in its table and these keys changed since ``track``."""
+        if self.phase == FINISH:
+            self._tails[worker.index] = keys
+            self._awaited.discard(worker.name)
+
+    def _after_finish(self) -> None:
+        """All have stopped: their tables are a consistent cut."""
+        self.phase = BUILD
+        sources = self._sources()
+        whole: list[Items] = [{} for _ in range(self._job.workers)]
+        load(reshard(sources, self._old, self._job), lambda worker, items: whole[worker].update(items))
+        drafts = self._drafts
+        if drafts is None or None in self._tails.values():
+            drafts = self._bulk(sources)
+        else:
+            self._add_tails(sources, drafts)
+        self._add_closing(sources, drafts)
+        self._world.check(drafts == whole, "copying ahead gives other tables than copying at once")
+        for draft in drafts:
+            disk = MemoryDisk()
+            epoch = self._world.folder.epoch.to_bytes(8, "big")
+            MemoryTable(disk).write([*draft.items(), (layout.EPOCH, epoch)], 0)
+            self._disks.append(disk)
+
+    def _sources(self) -> list[Source]:
+        return [MemoryView(worker.disk.table.items) for worker in self._world.workers]
+
+    def _add_tails(self, sources: Sequence[Source], drafts: list[Items]) -> None:
+        self._world.events["copied ahead"] += 1
+        machine = reshard(sources, self._old, self._job)
+        for index, keys in self._tails.items():
+            for worker, key, value in machine.tail(index, keys or ()):
+                if value is None:
+                    drafts[worker].pop(key, None)
+                else:
+                    drafts[worker][key] = value
+
+    def _add_closing(self, sources: Sequence[Source], drafts: list[Items]) -> None:
+        for draft, items in zip(drafts, reshard(sources, self._old, self._job).closing(), strict=True):
+            draft.update(items)
+
+    def _after_build(self) -> None:
+        if self._is_upgrade:
+            self.phase = TRIAL
+        else:
+            self._enter_start()
+
+    def _after_trial(self) -> None:
+        """The new version answers a probe on state that is thrown away, or is killed before it does."""
+        world, gateway = self._world, self._gateways[0]
+        if gateway.is_down:
+            return
+        before = [(dict(disk.table.items), disk.table.number, disk.log.last) for disk in self._disks]
+        workers = self._new_workers()
+        for worker in workers:
+            worker.start(trial=True)
+        gateway.change(self._generation, self._job, workers)
+        answered = world.ask_on_trial(gateway, workers)
+        for worker in workers:
+            worker.die()
+        after = [(disk.table.items, disk.table.number, disk.log.last) for disk in self._disks]
+        world.check(before == after, "a trial has left a trace on disk")
+        world.events["trial answered" if answered else "trial cut short"] += 1
+        self._enter_start()
+
+    def _new_workers(self) -> list[Worker]:
+        return [
+            Worker(self._world, index, self._job, self._generation, disk)
+            for index, disk in enumerate(self._disks)
+        ]
+
+    def _enter_start(self) -> None:
+        self.phase = START
+        self._workers = self._new_workers()
+
+    def _start_one(self) -> None:
+        down = [worker for worker in self._workers if worker.is_down]
+        if down:
+            self._world.rng.choice(down).start(paused=True)
+        else:
+            self._switch()
+
+    def _switch(self) -> None:
+        """The point of no return: the next generation is the one that counts."""
+        world, workers = self._world, self._workers
+        self.phase = RELEASE
+        world.folder.switch(self._job, self._disks)
+        world.workers = workers
+        if self._is_upgrade:
+            world.gateways = self._gateways
+        self._workers, self._gateways = [], []
+        self._await(world.gateways)
+        for worker in world.workers:
+            world.mail(worker, worker.go)
+        for gateway in world.gateways:
+            gateway.generation, gateway.job = self._generation, self._job
+            gateway.starts_on_standby = False
+            world.mail(gateway, lambda gateway=gateway: self._go(gateway))
+        for gateway in world.gateways:
+            if gateway.is_down:
+                self._awaited.discard(gateway.name)
+        world.events[f"{self._kind} switched"] += 1
+
+    def _go(self, gateway: Gateway) -> None:
+        gateway.go(self._generation, self._job, self._world.workers)
+        self._done(gateway, RELEASE)()
+
+    @property
+    def _kind(self) -> str:
+        return "upgrade" if self._is_upgrade else "rescale"
+
+    def _after_release(self) -> None:
+        self.phase = OVER
+        self._world.supervisor.resume(same_workers=False)
+
+    # --- when it comes to nothing -----------------------------------------------------------------------
+
+    def holds(self, gateway: Gateway) -> Callable[[], None] | None:
+        """What a gateway that is started now says once it holds; None: it serves."""
+        if self._is_upgrade or gateway not in self._world.gateways:
+            return None
+        if self.phase in (HOLD, FINISH, BUILD, START):
+            return self._done(gateway, HOLD)
+        return None
+
+    def ended(self, process: Worker | Gateway) -> None:
+        """A process is gone."""
+        if self.phase == RELEASE:
+            self._awaited.discard(process.name)
+        elif process in self._gateways or process in self._workers:
+            self.abort()
+        elif isinstance(process, Worker) and process in self._world.workers:
+            if not process.left:
+                self.abort()
+        elif isinstance(process, Gateway) and self._is_upgrade and self.phase in (HOLD, FINISH):
+            process.left = True
+            self._awaited.discard(process.name)
+
+    def abort(self) -> None:
+        """Back to how it was: the old disks are untouched."""
+        if self.phase in (RELEASE, OVER):
+            return
+        world, newcomers, phase = self._world, self.newcomers, self.phase
+        world.events[f"{self._kind} aborted in {phase}"] += 1
+        self.phase = OVER
+        self._workers, self._gateways = [], []
+        for process in newcomers:
+            process.die()
+        for worker in world.workers:
+            if phase not in (TRACK, COPY, HOLD):  # told to finish, or about to hear it
+                worker.die()
+            worker.left = False
+        for gateway in world.gateways:
+            if self._is_upgrade and phase not in (TRACK, COPY):
+                gateway.die()
+            gateway.left = False
+            world.mail(
+                gateway, lambda gateway=gateway: gateway.go(gateway.generation, gateway.job, world.workers)
+            )
+        world.supervisor.resume(same_workers=True)
+
