@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from mini_flink.core.backlog import Source
-from mini_flink.core.reshard import Reshard, build, load
+from mini_flink.core.reshard import build, load
 from mini_flink.state import layout
 from mini_flink.state.memory import MemoryDisk, MemoryTable, MemoryView
 from tests.simulation.job import Job
@@ -27,20 +27,13 @@ PATIENCE = 400
 Items = dict[bytes, bytes]
 
 
-def reshard(sources: Sequence[Source], old: Job, new: Job) -> Reshard:
-    """The machine that moves what is in ``sources``."""
-    return Reshard(
-        sources, new.plan, operators=new.numbers, states=new.states_after(old), old_operators=old.numbers
-    )
-
-
 def restore(world: World, job: Job) -> None:
     """Everybody is dead: begin a new generation with what the latest complete snapshot holds."""
     snapshot = world.store.complete[-1]
     sources = world.store.readers(snapshot)
     disks = [MemoryDisk() for _ in range(job.workers)]
     tables = [MemoryTable(disk) for disk in disks]
-    build(reshard(sources, snapshot.job, job), tables)
+    build(job.reshard(sources, snapshot.job), tables)
     for table in tables:
         table.write([(layout.EPOCH, world.folder.epoch.to_bytes(8, "big"))], 0)
     world.folder.switch(job, disks)
@@ -138,7 +131,7 @@ class Changeover:
 
     def _bulk(self, sources: Sequence[Source]) -> list[Items]:
         drafts: list[Items] = [{} for _ in range(self._job.workers)]
-        for _, worker, items in reshard(sources, self._old, self._job).all_runs():
+        for _, worker, items in self._job.reshard(sources, self._old).all_runs():
             drafts[worker].update(items)
         return drafts
 
@@ -162,9 +155,7 @@ class Changeover:
         self._await(self._world.workers)
         staying = [gateway.name for gateway in self._world.gateways if not gateway.left]
         for worker in self._world.workers:
-            self._world.mail(
-                worker, lambda worker=worker: worker.finish(self._label, staying, self._left)
-            )
+            self._world.mail(worker, lambda worker=worker: worker.finish(self._label, staying, self._left))
 
     def _left(self, worker: Worker, keys: set[bytes] | None) -> None:
         """A worker has stopped, with everything in its table and these keys changed since ``track``."""
@@ -177,7 +168,7 @@ class Changeover:
         self.phase = BUILD
         sources = self._sources()
         whole: list[Items] = [{} for _ in range(self._job.workers)]
-        load(reshard(sources, self._old, self._job), lambda worker, items: whole[worker].update(items))
+        load(self._job.reshard(sources, self._old), lambda worker, items: whole[worker].update(items))
         drafts = self._drafts
         if drafts is None or None in self._tails.values():
             drafts = self._bulk(sources)
@@ -196,7 +187,7 @@ class Changeover:
 
     def _add_tails(self, sources: Sequence[Source], drafts: list[Items]) -> None:
         self._world.events["copied ahead"] += 1
-        machine = reshard(sources, self._old, self._job)
+        machine = self._job.reshard(sources, self._old)
         for index, keys in self._tails.items():
             for worker, key, value in machine.tail(index, keys or ()):
                 if value is None:
@@ -205,7 +196,7 @@ class Changeover:
                     drafts[worker][key] = value
 
     def _add_closing(self, sources: Sequence[Source], drafts: list[Items]) -> None:
-        for draft, items in zip(drafts, reshard(sources, self._old, self._job).closing(), strict=True):
+        for draft, items in zip(drafts, self._job.reshard(sources, self._old).closing(), strict=True):
             draft.update(items)
 
     def _after_build(self) -> None:
@@ -327,4 +318,3 @@ class Changeover:
                 gateway, lambda gateway=gateway: gateway.go(gateway.generation, gateway.job, world.workers)
             )
         world.supervisor.resume(same_workers=True)
-

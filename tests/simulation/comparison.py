@@ -46,7 +46,9 @@ def _state(world: World, uid: str, keys: Iterable[int]) -> Lists:
             if packed is None:
                 continue
             if worker.index != home.worker:
-                world.problems.append(f"{packed_key!r} of {uid} is in worker {worker.index}, not {home.worker}")
+                world.problems.append(
+                    f"{packed_key!r} of {uid} is in worker {worker.index}, not {home.worker}"
+                )
             state[packed_key] = seen = wire.unpack(packed)[1]
             odd = overlay.get(home.odd)
             if (odd is not None) != len(seen) % 2:

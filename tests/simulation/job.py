@@ -6,17 +6,18 @@ other numbers, and stores values in another form, so that whoever moves state ha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
 from mini_flink import plan as plans
 from mini_flink import wire
+from mini_flink.core.backlog import Source
 from mini_flink.core.engine import Engine
-from mini_flink.core.reshard import StateMap, TargetState
+from mini_flink.core.reshard import Reshard, StateMap, TargetState
 from mini_flink.errors import Location, RecordError
-from mini_flink.graph import COLLECTION, REQUESTS, CollectionOptions, Edge, JobGraph, Node, RequestOptions
+from mini_flink.graph import COLLECTION, REQUESTS, CollectionOptions, Edge, JobGraph, Node, Options, RequestOptions
 from mini_flink.keys import key_group, subtask_of_group
 from mini_flink.records import Origin
 from mini_flink.state import layout
@@ -45,7 +46,9 @@ def _key(value: object) -> object:
     return value
 
 
-def _node(place: int, uid: str, *inputs: int, options: RequestOptions | CollectionOptions | None = None) -> Node:
+def _node(
+    place: int, uid: str, *inputs: int, options: RequestOptions | CollectionOptions | None = None
+) -> Node:
     kind = {ASK: REQUESTS, FEED: COLLECTION}.get(uid, "process")
     edges = tuple(Edge(source, _key, _HERE) for source in inputs)
     return Node(place, kind, uid, uid, True, 1 if uid == FEED else None, None, edges, _HERE, options)
@@ -113,8 +116,17 @@ class Job:
             home = self._homes[uid, key] = Home(subtask, subtask % self.workers, seen, odd)
         return home
 
-    def states_after(self, old: Job) -> StateMap:
-        """Where the states of ``old`` go in this job."""
+    def reshard(self, sources: Sequence[Source], old: Job) -> Reshard:
+        """The machine that moves what workers of ``old`` have left in ``sources``."""
+        return Reshard(
+            sources,
+            self.plan,
+            operators=self.numbers,
+            states=self._states_after(old),
+            old_operators=old.numbers,
+        )
+
+    def _states_after(self, old: Job) -> StateMap:
 
         def migrate(value: bytes) -> bytes:
             return wire.pack([self.form, wire.unpack(value)[1]])
@@ -137,9 +149,7 @@ class Job:
     def register(self, register: Callable[[int, str, str, str, int], int]) -> Mapping[tuple[str, str], int]:
         """Declare the states of all stages; the index that each got."""
         return {
-            (uid, name): register(
-                self.numbers[uid], name, "list", str(self.form), self.parallelisms[uid]
-            )
+            (uid, name): register(self.numbers[uid], name, "list", str(self.form), self.parallelisms[uid])
             for uid in (TOTAL, PART, JOIN)
             for name in sorted(self.indexes, key=self.indexes.__getitem__)
         }

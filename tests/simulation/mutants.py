@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from mini_flink import wire
@@ -16,13 +16,19 @@ from mini_flink.core.shares import Outstanding
 from mini_flink.worker.host import Host
 from tests.simulation.devices import SimLog
 
-MUTANTS: dict[str, Callable[[], Any]] = {}
+Mutant = Callable[[], AbstractContextManager[None]]
 
 
-def mutant(function: Callable[[], Iterator[None]]) -> Callable[[], Any]:
-    manager = contextmanager(function)
-    MUTANTS[function.__name__] = manager
-    return manager
+class Mutants(dict[str, Mutant]):
+    """A decorator that collects mistakes by their names."""
+
+    def __call__(self, function: Callable[[], Iterator[None]]) -> Mutant:
+        manager = contextmanager(function)
+        self[function.__name__] = manager
+        return manager
+
+
+mutant = Mutants()
 
 
 @contextmanager

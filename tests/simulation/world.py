@@ -48,7 +48,7 @@ class Chaos:
     @property
     def changes(self) -> bool:
         """Whether there are snapshots, and more than one generation."""
-        return self.snapshot > 0
+        return self.snapshot + self.rescale + self.upgrade > 0
 
 
 CALM = Chaos(loss=0, duplicate=0, crash=0, crash_gateway=0, crash_all=0, announce=1.0)
@@ -88,7 +88,7 @@ class World:
     def _first_job(self) -> Job:
         if not self.changes:
             return make_job(0, 2, (4, 4, 4))
-        workers = self.rng.choice((1, 1, 2, 3))
+        workers = self.rng.choice((1, 2, 2, 3))
         return make_job(0, workers, random_parallelisms(self.rng, workers))
 
     def _make_workers(self) -> None:
