@@ -57,6 +57,7 @@ class Changeover:
         self._drafts: list[Items] | None = None
         self._tails: dict[int, set[bytes] | None] = {}
         self._disks: list[MemoryDisk] = []
+        self._trial: list[Worker] = []
         self._workers: list[Worker] = []
         self._gateways: list[Gateway] = []
         self._waited = 0
@@ -68,7 +69,7 @@ class Changeover:
     @property
     def newcomers(self) -> list[Worker | Gateway]:
         """The processes of the next generation, while it does not count."""
-        return [*self._workers, *self._gateways]
+        return [*self._trial, *self._workers, *self._gateways]
 
     # --- who has done what was asked --------------------------------------------------------------------
 
@@ -206,22 +207,27 @@ class Changeover:
             self._enter_start()
 
     def _after_trial(self) -> None:
-        """The new version answers a probe on state that is thrown away, or is killed before it does."""
+        """The new version answers a probe on state that is thrown away, or does not."""
         world, gateway = self._world, self._gateways[0]
         if gateway.is_down:
             return
         before = [(dict(disk.table.items), disk.table.number, disk.log.last) for disk in self._disks]
-        workers = self._new_workers()
+        self._trial = workers = self._new_workers()
         for worker in workers:
             worker.start(trial=True)
         gateway.change(self._generation, self._job, workers)
-        answered = world.ask_on_trial(gateway, workers)
+        is_answered = world.ask_on_trial(gateway, workers)
+        self._trial = []
         for worker in workers:
             worker.die()
         after = [(disk.table.items, disk.table.number, disk.log.last) for disk in self._disks]
         world.check(before == after, "a trial has left a trace on disk")
-        world.events["trial answered" if answered else "trial cut short"] += 1
-        self._enter_start()
+        world.events["trial answered" if is_answered else "trial cut short"] += 1
+        if is_answered:
+            gateway.forget_probe()
+            self._enter_start()
+        else:
+            self.abort()
 
     def _new_workers(self) -> list[Worker]:
         return [

@@ -17,7 +17,15 @@ from mini_flink.core.backlog import Source
 from mini_flink.core.engine import Engine
 from mini_flink.core.reshard import Reshard, StateMap, TargetState
 from mini_flink.errors import Location, RecordError
-from mini_flink.graph import COLLECTION, REQUESTS, CollectionOptions, Edge, JobGraph, Node, Options, RequestOptions
+from mini_flink.graph import (
+    COLLECTION,
+    REQUESTS,
+    CollectionOptions,
+    Edge,
+    JobGraph,
+    Node,
+    RequestOptions,
+)
 from mini_flink.keys import key_group, subtask_of_group
 from mini_flink.records import Origin
 from mini_flink.state import layout

@@ -339,3 +339,10 @@ def switch_not_durable() -> Iterator[None]:
     original, die = Folder.switch, World._everybody_dies
     with replaced(Folder, "switch", switch), replaced(World, "_everybody_dies", everybody_dies):
         yield
+
+
+@mutant
+def probe_not_forgotten() -> Iterator[None]:
+    """What a gateway has asked workers on trial, it goes on asking those that come after them."""
+    with replaced(Gateway, "forget_probe", lambda self: None):
+        yield

@@ -373,6 +373,10 @@ class Gateway:
         self.map.abandon()
         self._door.clear()
 
+    def forget_probe(self) -> None:
+        """The workers on trial have answered, and will be gone with all they did."""
+        self.map.abandon()
+
     def change(self, generation: int, job: Job, workers: Iterable[Worker]) -> None:
         """Meet the workers of another generation, in whose hands is what this gateway waits for."""
         if self.is_standby:

@@ -29,7 +29,7 @@ CHAOS = (
 CHANGES = (
     Chaos(crash=0.01, crash_gateway=0.003, crash_all=0.002, snapshot=0.05, restore=0.01),
     Chaos(loss=0.15, crash=0.003, crash_gateway=0.001, crash_all=0.002, rescale=0.05),
-    Chaos(crash=0.003, crash_gateway=0.001, crash_all=0.002, upgrade=0.05),
+    Chaos(loss=0.1, crash=0.003, crash_gateway=0.001, crash_all=0.002, upgrade=0.05),
     Chaos(crash=0.005, crash_all=0.003, snapshot=0.03, restore=0.003, rescale=0.02, upgrade=0.02),
 )
 CHANGE_STEPS = 500

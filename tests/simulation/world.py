@@ -224,11 +224,14 @@ class World:
         elif draw < chaos.snapshot + chaos.restore:
             if self.store.complete:
                 self._restore()
+        elif draw < chaos.snapshot + chaos.restore + chaos.rescale:
+            self._begin_changeover(upgrade=False)
         elif draw < chaos.snapshot + chaos.restore + chaos.rescale + chaos.upgrade:
-            if self.changeover is None and not any(process.is_down for process in self.processes):
-                self._begin_changeover(upgrade=draw >= chaos.snapshot + chaos.restore + chaos.rescale)
+            self._begin_changeover(upgrade=True)
 
     def _begin_changeover(self, *, upgrade: bool) -> None:
+        if self.changeover is not None or any(process.is_down for process in self.processes):
+            return
         workers = len(self.workers)
         if not upgrade or self.rng.random() < 0.3:
             workers = RESCALES[self._rescales % len(RESCALES)]
@@ -301,7 +304,7 @@ class World:
         """A probe for workers on trial; False if they were not given the time to answer it."""
         request = self._new_request()
         gateway.enter(request)
-        for _ in range(self.rng.choice((3, 200, 200))):
+        for _ in range(3 if self.rng.random() < 0.1 else 400):
             self.now += 0.01
             for worker in workers:
                 worker.turn()
