@@ -16,16 +16,22 @@ from mini_flink.core.shares import Outstanding
 from mini_flink.worker.host import Host
 from tests.simulation.devices import SimLog
 
-Mutant = Callable[[], AbstractContextManager[None]]
+Mistake = Callable[[], Iterator[None]]
 
 
-class Mutants(dict[str, Mutant]):
-    """A decorator that collects mistakes by their names."""
+class Mutants(dict[str, Callable[[], AbstractContextManager[None]]]):
+    """A decorator that collects mistakes by their names; ``worlds`` are those that can notice one."""
 
-    def __call__(self, function: Callable[[], Iterator[None]]) -> Mutant:
-        manager = contextmanager(function)
-        self[function.__name__] = manager
-        return manager
+    def __init__(self) -> None:
+        self.worlds: dict[str, tuple[str, ...]] = {}
+
+    def __call__(self, *worlds: str) -> Callable[[Mistake], Mistake]:
+        def collect(mistake: Mistake) -> Mistake:
+            self[mistake.__name__] = contextmanager(mistake)
+            self.worlds[mistake.__name__] = worlds
+            return mistake
+
+        return collect
 
 
 mutant = Mutants()
@@ -41,7 +47,7 @@ def replaced(owner: type, name: str, value: Any) -> Iterator[None]:
         setattr(owner, name, original)
 
 
-@mutant
+@mutant()
 def send_before_commit() -> Iterator[None]:
     original = Host.carry_out
 
@@ -52,7 +58,7 @@ def send_before_commit() -> Iterator[None]:
         yield
 
 
-@mutant
+@mutant()
 def acknowledge_on_receipt() -> Iterator[None]:
     original = Inbound.accept
 
@@ -65,7 +71,7 @@ def acknowledge_on_receipt() -> Iterator[None]:
         yield
 
 
-@mutant
+@mutant()
 def no_deduplication() -> Iterator[None]:
     original = Inbound.accept
 
@@ -78,7 +84,7 @@ def no_deduplication() -> Iterator[None]:
         yield
 
 
-@mutant
+@mutant()
 def no_resend() -> Iterator[None]:
     with (
         replaced(Outbound, "rewind", lambda self, position: None),
@@ -87,7 +93,7 @@ def no_resend() -> Iterator[None]:
         yield
 
 
-@mutant
+@mutant()
 def gap_accepted() -> Iterator[None]:
     original = Inbound.accept
 
@@ -100,7 +106,7 @@ def gap_accepted() -> Iterator[None]:
         yield
 
 
-@mutant
+@mutant()
 def outbox_trimmed_on_send() -> Iterator[None]:
     original = Outbound.frame
 
@@ -114,7 +120,7 @@ def outbox_trimmed_on_send() -> Iterator[None]:
         yield
 
 
-@mutant
+@mutant()
 def no_fence() -> Iterator[None]:
     """Messages of an older incarnation are looked at like any other."""
     original = Engine.receive
@@ -129,7 +135,7 @@ def no_fence() -> Iterator[None]:
         yield
 
 
-@mutant
+@mutant()
 def dead_gateway_forgotten() -> Iterator[None]:
     """A gateway's lower incarnation starts a session of its own instead of being dropped."""
     original = Link.hear_of
@@ -150,7 +156,7 @@ def dead_gateway_forgotten() -> Iterator[None]:
         yield
 
 
-@mutant
+@mutant()
 def no_sync() -> Iterator[None]:
     def sync(self: SimLog) -> None:
         self._log._unsynced = False
@@ -159,7 +165,7 @@ def no_sync() -> Iterator[None]:
         yield
 
 
-@mutant
+@mutant()
 def recovery_without_rewrite() -> Iterator[None]:
     """What recovery read is trusted to be on disk."""
 
@@ -172,7 +178,7 @@ def recovery_without_rewrite() -> Iterator[None]:
         yield
 
 
-@mutant
+@mutant()
 def commit_without_outputs() -> Iterator[None]:
     """State and position are durable, what was to be sent is not."""
     original = Engine._seal
@@ -187,7 +193,7 @@ def commit_without_outputs() -> Iterator[None]:
         yield
 
 
-@mutant
+@mutant()
 def undo_forgotten() -> Iterator[None]:
     from mini_flink.state.overlay import Overlay
 
@@ -195,7 +201,7 @@ def undo_forgotten() -> Iterator[None]:
         yield
 
 
-@mutant
+@mutant()
 def counting_instead_of_shares() -> Iterator[None]:
     """+1 for each output and −1 for each record done, each told by the worker that sees it."""
 

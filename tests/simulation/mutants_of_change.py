@@ -23,6 +23,7 @@ from tests.simulation.mutants import Mutants, replaced
 from tests.simulation.processes import Gateway, Worker
 from tests.simulation.supervisor import Folder, Supervisor
 from tests.simulation.world import World
+from tests.simulation.worlds import ALL, LATE, RESCALE, RESTORE, UPGRADE
 
 mutant = Mutants()
 
@@ -30,7 +31,7 @@ mutant = Mutants()
 # --- epochs -----------------------------------------------------------------------------------------------
 
 
-@mutant
+@mutant(RESTORE, LATE)
 def position_messages_without_the_epoch() -> Iterator[None]:
     original = Engine._data
 
@@ -45,7 +46,7 @@ def position_messages_without_the_epoch() -> Iterator[None]:
         yield
 
 
-@mutant
+@mutant(RESTORE, LATE)
 def newer_epoch_looked_at_too_early() -> Iterator[None]:
     """A worker takes in what was sent in a newer epoch before it has ended its own."""
     original = Engine.receive
@@ -58,7 +59,7 @@ def newer_epoch_looked_at_too_early() -> Iterator[None]:
         yield
 
 
-@mutant
+@mutant(RESTORE, LATE)
 def outbox_trimmed_by_the_new_epoch() -> Iterator[None]:
     """A record of a newer epoch waits, its acknowledgement does not."""
     original = Engine.receive
@@ -79,7 +80,7 @@ def outbox_trimmed_by_the_new_epoch() -> Iterator[None]:
         yield
 
 
-@mutant
+@mutant(RESTORE, LATE)
 def epoch_not_durable_in_workers() -> Iterator[None]:
     """A worker that was started again thinks that it is in the first epoch."""
     original = Engine.recover
@@ -92,7 +93,7 @@ def epoch_not_durable_in_workers() -> Iterator[None]:
         yield
 
 
-@mutant
+@mutant(RESTORE, LATE)
 def epoch_not_durable_in_supervisor() -> Iterator[None]:
     """A supervisor that was started again begins to count anew."""
     original = Supervisor.__init__
@@ -105,7 +106,7 @@ def epoch_not_durable_in_supervisor() -> Iterator[None]:
         yield
 
 
-@mutant
+@mutant(RESTORE, LATE)
 def abandoned_epoch_retaken() -> Iterator[None]:
     """An epoch that came to nothing is tried again: who has ended it already gives what it holds now."""
     abandoned = Supervisor._abandoned
@@ -136,7 +137,7 @@ def abandoned_epoch_retaken() -> Iterator[None]:
 # --- what is captured ---------------------------------------------------------------------------------------
 
 
-@mutant
+@mutant(RESTORE, LATE)
 def view_opened_after_a_later_flush() -> Iterator[None]:
     def write_table(self: Host) -> None:
         flush = self._flushes[0]
@@ -150,7 +151,7 @@ def view_opened_after_a_later_flush() -> Iterator[None]:
         yield
 
 
-@mutant
+@mutant(RESTORE, LATE)
 def changed_keys_of_the_epoch_before_forgotten() -> Iterator[None]:
     """An incremental part holds what changed in its own epoch, and not what changed since the base."""
     original = ChangedKeys.since
@@ -166,7 +167,7 @@ def changed_keys_of_the_epoch_before_forgotten() -> Iterator[None]:
         yield
 
 
-@mutant
+@mutant(RESCALE, UPGRADE)
 def tail_without_what_was_in_flight() -> Iterator[None]:
     """What was being flushed when tracking began is neither in the copy nor in the tail."""
 
@@ -180,7 +181,7 @@ def tail_without_what_was_in_flight() -> Iterator[None]:
 # --- generations --------------------------------------------------------------------------------------------
 
 
-@mutant
+@mutant(RESTORE, LATE, ALL)
 def no_generation() -> Iterator[None]:
     """Frames of any generation are accepted."""
     of_worker, of_gateway = Engine.receive, PendingMap.receive
@@ -195,7 +196,7 @@ def no_generation() -> Iterator[None]:
         yield
 
 
-@mutant
+@mutant(RESTORE, RESCALE)
 def numbers_go_on_in_a_new_generation() -> Iterator[None]:
     def change_generation(self: PendingMap[Any], generation: int, workers: int) -> None:
         before = self._by_name
@@ -209,7 +210,7 @@ def numbers_go_on_in_a_new_generation() -> Iterator[None]:
         yield
 
 
-@mutant
+@mutant(RESTORE, RESCALE)
 def outboxes_sent_instead_of_taken_in() -> Iterator[None]:
     """What was undelivered goes into the outbox of another worker to the new owner, which is sent."""
 
@@ -237,13 +238,13 @@ def outboxes_sent_instead_of_taken_in() -> Iterator[None]:
         yield
 
 
-@mutant
+@mutant(RESTORE, RESCALE)
 def backlog_left_behind() -> Iterator[None]:
     with replaced(Backlog, "_undelivered", lambda self: iter(())):
         yield
 
 
-@mutant
+@mutant(RESTORE, RESCALE)
 def backlog_processed_after_frames() -> Iterator[None]:
     def next_input(self: Engine) -> Any:
         if not self._queue or not self._local:
@@ -259,7 +260,7 @@ def backlog_processed_after_frames() -> Iterator[None]:
         yield
 
 
-@mutant
+@mutant(RESCALE)
 def gateway_records_not_filtered() -> Iterator[None]:
     """A gateway numbers again what it has no acknowledgement of, committed or not."""
 
@@ -280,14 +281,14 @@ def gateway_records_not_filtered() -> Iterator[None]:
         yield
 
 
-@mutant
+@mutant(RESCALE)
 def answers_lost_on_the_way_to_gateways() -> Iterator[None]:
     """Workers stop although gateways have not heard all that was for them."""
     with replaced(Engine, "drained", property(lambda self: True)):
         yield
 
 
-@mutant
+@mutant(ALL)
 def rescaled_through_a_snapshot() -> Iterator[None]:
     """The state that is re-sharded is that of the latest snapshot."""
 
@@ -303,7 +304,7 @@ def rescaled_through_a_snapshot() -> Iterator[None]:
         yield
 
 
-@mutant
+@mutant(RESCALE, UPGRADE)
 def tail_forgotten() -> Iterator[None]:
     """What was copied ahead counts: nobody adds what the old workers have done since."""
 
@@ -314,13 +315,13 @@ def tail_forgotten() -> Iterator[None]:
         yield
 
 
-@mutant
+@mutant(RESTORE, RESCALE)
 def positions_of_collections_forgotten() -> Iterator[None]:
     with replaced(Reshard, "_collections", lambda self, channels: iter(())):
         yield
 
 
-@mutant
+@mutant(RESTORE, RESCALE)
 def switch_not_durable() -> Iterator[None]:
     """After everything has died the generation before is found again."""
 
@@ -341,7 +342,7 @@ def switch_not_durable() -> Iterator[None]:
         yield
 
 
-@mutant
+@mutant(UPGRADE)
 def probe_not_forgotten() -> Iterator[None]:
     """What a gateway has asked workers on trial, it goes on asking those that come after them."""
     with replaced(Gateway, "forget_probe", lambda self: None):

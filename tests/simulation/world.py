@@ -23,12 +23,14 @@ from tests.simulation.supervisor import Folder, Store, Supervisor
 Process = Worker | Gateway
 Pipe = deque[bytes | Callable[[], None]]
 SUPERVISOR = "supervisor"
+ABOVE = 0
+"""The serial of the supervisor's pipes: it has no transport."""
 RESCALES = (4, 2, 3)
 
 
 @dataclass
 class Chaos:
-    """How rough a world is; each a probability per step or per message. Copies are parts of snapshots."""
+    """How rough a world is; each a probability per step or per message. Late is what the supervisor says."""
 
     loss: float = 0.05
     duplicate: float = 0.05
@@ -40,6 +42,7 @@ class Chaos:
     flush: float = 0.5
     announce: float = 0.7
     copy: float = 0.5
+    late: float = 0.0
     snapshot: float = 0.0
     restore: float = 0.0
     rescale: float = 0.0
@@ -162,7 +165,7 @@ class World:
     def mail(self, process: Process, action: Callable[[], None]) -> None:
         """The supervisor tells a process something; it arrives in order, at some time, if both live on."""
         if not process.is_down:
-            self.pipe(0, process.endpoint).append(action)
+            self.pipe(ABOVE, process.endpoint).append(action)
 
     def tell(self, process: Process, action: Callable[[], None]) -> None:
         """A process tells the supervisor something."""
@@ -275,8 +278,9 @@ class World:
             if not gateway.is_down:
                 gateway.fail_pending()
                 gateway.go(folder.generation, folder.job, ())
-        if not gateways_live:
-            self._pipes.clear()
+        for key in list(self._pipes):
+            if not gateways_live or ABOVE in key or SUPERVISOR in key:  # the old supervisor's words
+                del self._pipes[key]
 
     # --- what happens -----------------------------------------------------------------------------------
 
@@ -292,7 +296,8 @@ class World:
         pipes = [key for key, pipe in self._pipes.items() if pipe]
         if pipes:
             key = self.rng.choice(pipes)
-            self._deliver(key[1], self._pipes[key].popleft())
+            if key[0] != ABOVE or self.rng.random() >= self.chaos.late:
+                self._deliver(key[1], self._pipes[key].popleft())
 
     def _deliver(self, endpoint: str, message: bytes | Callable[[], None]) -> None:
         if not isinstance(message, bytes):
@@ -312,7 +317,7 @@ class World:
             for endpoint in (*(worker.endpoint for worker in workers), gateway.endpoint):
                 for key in [key for key in self._pipes if key[1] == endpoint]:
                     pipe = self._pipes[key]
-                    while pipe:
+                    while pipe and self.rng.random() < 0.7:
                         self._deliver(endpoint, pipe.popleft())
             if request.outcome is not None:
                 return True
