@@ -51,7 +51,7 @@ def _state(world: World, uid: str, keys: Iterable[int]) -> Lists:
                 )
             state[packed_key] = seen = wire.unpack(packed)[1]
             odd = overlay.get(home.odd)
-            if (odd is not None) != len(seen) % 2:
+            if world.changes and (odd is not None) != len(seen) % 2:
                 world.problems.append(f"{packed_key!r} of {uid} was removed or kept against its will")
     return state
 

@@ -15,12 +15,13 @@ from mini_flink.core.pending import PendingMap
 from mini_flink.core.shares import Outstanding
 from mini_flink.worker.host import Host
 from tests.simulation.devices import SimLog
+from tests.simulation.worlds import PLAIN, POWER
 
 Mistake = Callable[[], Iterator[None]]
 
 
 class Mutants(dict[str, Callable[[], AbstractContextManager[None]]]):
-    """A decorator that collects mistakes by their names; ``worlds`` are those that can notice one."""
+    """A decorator that collects mistakes by name, and the kinds of worlds that can notice each."""
 
     def __init__(self) -> None:
         self.worlds: dict[str, tuple[str, ...]] = {}
@@ -28,13 +29,13 @@ class Mutants(dict[str, Callable[[], AbstractContextManager[None]]]):
     def __call__(self, *worlds: str) -> Callable[[Mistake], Mistake]:
         def collect(mistake: Mistake) -> Mistake:
             self[mistake.__name__] = contextmanager(mistake)
-            self.worlds[mistake.__name__] = worlds
+            self.worlds[mistake.__name__] = worlds or tuple(PLAIN)
             return mistake
 
         return collect
 
 
-mutant = Mutants()
+mutant = MUTANTS = Mutants()
 
 
 @contextmanager
@@ -156,7 +157,7 @@ def dead_gateway_forgotten() -> Iterator[None]:
         yield
 
 
-@mutant()
+@mutant(POWER)
 def no_sync() -> Iterator[None]:
     def sync(self: SimLog) -> None:
         self._log._unsynced = False
@@ -165,7 +166,7 @@ def no_sync() -> Iterator[None]:
         yield
 
 
-@mutant()
+@mutant(POWER)
 def recovery_without_rewrite() -> Iterator[None]:
     """What recovery read is trusted to be on disk."""
 

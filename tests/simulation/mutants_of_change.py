@@ -19,13 +19,13 @@ from mini_flink.worker.host import Capture, Host
 from mini_flink.worker.snapshots import Order
 from tests.simulation import changeover
 from tests.simulation.job import TOTAL, Job
-from tests.simulation.mutants import Mutants, replaced
+from tests.simulation.mutants import MUTANTS, replaced
 from tests.simulation.processes import Gateway, Worker
 from tests.simulation.supervisor import Folder, Supervisor
 from tests.simulation.world import World
 from tests.simulation.worlds import ALL, LATE, RESCALE, RESTORE, UPGRADE
 
-mutant = Mutants()
+mutant = MUTANTS
 
 
 # --- epochs -----------------------------------------------------------------------------------------------

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable
 
 import pytest
 
 from mini_flink.errors import MiniFlinkError
-from tests.simulation import mutants, mutants_of_change
-from tests.simulation.world import World
-from tests.simulation.worlds import changing_world, plain_world, world_of
+from tests.simulation.mutants_of_change import MUTANTS
+from tests.simulation.worlds import make_world, world_of
 
 SEEDS = int(os.environ.get("SIMULATION_SEEDS", "2000"))
 PARTS = 4
@@ -29,11 +27,9 @@ EVENTS = {
     "copied ahead",
     "trial answered",
     "rescale aborted in hold",
-    "rescale aborted in finish",
     "upgrade aborted in hold",
-    "upgrade aborted in trial",
 }
-"""What at least one in two thousand worlds has seen; else they are not what they are meant to be."""
+"""What happens in some of five hundred worlds, or they are not what they are meant to be."""
 
 
 def run(seed: int) -> Counter[str]:
@@ -51,7 +47,7 @@ def run(seed: int) -> Counter[str]:
 @pytest.mark.parametrize("part", range(PARTS))
 def test_exactly_once_whatever_dies(part: int) -> None:
     events: Counter[str] = Counter()
-    for seed in range(part, SEEDS, PARTS):
+    for seed in range(SEEDS * part // PARTS, SEEDS * (part + 1) // PARTS):
         events += run(seed)
     if SEEDS >= 2000:
         assert events.keys() >= EVENTS
@@ -62,27 +58,15 @@ def test_one_seed() -> None:
     run(int(os.environ["SEED"]))
 
 
-def notice(worlds: Iterable[World]) -> bool:
-    """Whether one of the worlds finds something wrong, or a module's own alarm goes off."""
-    for world in worlds:
-        try:
-            if world.run():
-                return True
-        except (LookupError, MiniFlinkError):
-            return True
-    return False
-
-
-@pytest.mark.parametrize("name", sorted(mutants.mutant))
+@pytest.mark.parametrize("name", sorted(MUTANTS))
 def test_planted_mistake_is_caught(name: str) -> None:
-    worlds = (plain_world(seed) for seed in range(WORLDS_PER_MUTANT))
-    with mutants.mutant[name]():
-        assert notice(worlds), f"{name}: no one of {WORLDS_PER_MUTANT} worlds notices"
-
-
-@pytest.mark.parametrize("name", sorted(mutants_of_change.mutant))
-def test_planted_mistake_of_a_change_is_caught(name: str) -> None:
-    kinds = mutants_of_change.mutant.worlds[name]
-    worlds = (changing_world(seed, kinds[seed % len(kinds)]) for seed in range(WORLDS_PER_MUTANT))
-    with mutants_of_change.mutant[name]():
-        assert notice(worlds), f"{name}: no one of {WORLDS_PER_MUTANT} worlds notices"
+    """Worlds find something wrong, or a module's own alarm goes off."""
+    plant, kinds = MUTANTS[name], MUTANTS.worlds[name]
+    with plant():
+        for seed in range(WORLDS_PER_MUTANT):
+            try:
+                if make_world(seed, kinds[seed % len(kinds)]).run():
+                    return
+            except (LookupError, MiniFlinkError):
+                return
+    pytest.fail(f"{name}: no one of {WORLDS_PER_MUTANT} worlds notices")

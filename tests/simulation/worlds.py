@@ -6,14 +6,16 @@ from dataclasses import replace
 
 from tests.simulation.world import Chaos, World
 
-PLAIN = (
-    Chaos(),
-    Chaos(loss=0.2, duplicate=0.2),
-    Chaos(crash=0.2, crash_gateway=0.03),
-    Chaos(crash=0.1, crash_all=0.03, power=1.0, flush=0.9),
-    Chaos(crash=0.1, crash_all=0.03, power=0.0, flush=0.1),
-    Chaos(disk_full=0.3),
-)
+USUAL, LOSSY, CRASHES, POWER, KILLS, FULL = "usual", "lossy", "crashes", "power", "kills", "full"
+PLAIN = {
+    USUAL: Chaos(),
+    LOSSY: Chaos(loss=0.2, duplicate=0.2),
+    CRASHES: Chaos(crash=0.2, crash_gateway=0.03),
+    POWER: Chaos(crash=0.1, crash_all=0.03, power=1.0, flush=0.9),
+    KILLS: Chaos(crash=0.1, crash_all=0.03, power=0.0, flush=0.1),
+    FULL: Chaos(disk_full=0.3),
+}
+"""One generation, two workers, no snapshots."""
 RESTORE, LATE, RESCALE, UPGRADE, ALL = "restore", "late", "rescale", "upgrade", "all"
 CHANGES = {
     RESTORE: Chaos(loss=0.1, crash=0.01, crash_all=0.002, announce=0.4, snapshot=0.05, restore=0.01),
@@ -22,28 +24,23 @@ CHANGES = {
     UPGRADE: Chaos(loss=0.1, crash=0.003, crash_gateway=0.001, crash_all=0.002, upgrade=0.05),
     ALL: Chaos(crash=0.005, crash_all=0.003, snapshot=0.05, restore=0.003, rescale=0.02, upgrade=0.015),
 }
-CHANGE_STEPS = 500
-SHARE = 5
-"""One world in so many has snapshots and changes its generation: it takes several times as long."""
+"""Snapshots, and one generation after the other."""
+PLAIN_STEPS, CHANGE_STEPS = 250, 500
+SHARE = 6
+"""One world in so many has changes: it takes several times as long."""
+VOLATILE = 7
+"""In one world in so many a power cut would take back what was committed, so there is none."""
 
 
 def world_of(seed: int) -> World:
     """The world that a seed stands for."""
-    number, rest = divmod(seed, SHARE)
-    if rest == SHARE - 1:
-        return changing_world(number, list(CHANGES)[number % len(CHANGES)])
-    return plain_world(seed)
+    kinds = list(CHANGES if seed % SHARE == SHARE - 1 else PLAIN)
+    return make_world(seed, kinds[seed // SHARE % len(kinds)])
 
 
-def plain_world(seed: int) -> World:
-    """One generation, two workers, no snapshots."""
-    durable = seed % 7 != 6
-    chaos = PLAIN[seed % len(PLAIN)]
-    return World(seed, chaos=chaos if durable else replace(chaos, power=0.0), durable=durable)
-
-
-def changing_world(seed: int, kind: str) -> World:
-    """Snapshots, and one generation after the other."""
-    durable = seed % 6 != 5
-    chaos = CHANGES[kind]
-    return World(seed, CHANGE_STEPS, durable, chaos if durable else replace(chaos, power=0.0))
+def make_world(seed: int, kind: str) -> World:
+    """A world of a kind."""
+    durable = seed % VOLATILE != VOLATILE - 1
+    chaos = (PLAIN | CHANGES)[kind]
+    steps = CHANGE_STEPS if kind in CHANGES else PLAIN_STEPS
+    return World(seed, steps, durable, chaos if durable else replace(chaos, power=0.0))
