@@ -311,11 +311,6 @@ class Engine:
         """Whether gateways have all that was for them; while paused that comes about and stays."""
         return all(link.outbound.acked + 1 == link.outbound.next for link in self._gateways)
 
-    def forget_gateways_but(self, names: Collection[str]) -> None:
-        """The others have left for good, maybe without a word of what they had heard last."""
-        self._gateways = [link for link in self._gateways if link.peer in names]
-        self._forget_gateways_without_slot()
-
     def forget_backlog(self) -> None:
         """A trial on state that will be thrown away runs nothing but what it is asked."""
         self._local.clear()

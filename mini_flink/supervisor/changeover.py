@@ -210,10 +210,7 @@ class Changeover:
         self._await(self._fleet.workers)
         for worker in self._fleet.workers:
             worker.state = STOPPING
-        # A gateway that has left may have done so before it acknowledged its last answers.
-        staying = [member.name for member in self._fleet.gateways if member.state != GONE]
-        order = {"label": self._label, "folder": self._draft, "gateways": staying}
-        self._fleet.send(self._fleet.workers, wire.FINISH, order)
+        self._fleet.send(self._fleet.workers, wire.FINISH, {"label": self._label, "folder": self._draft})
 
     def _build(self) -> None:
         self._enter(BUILD)

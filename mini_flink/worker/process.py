@@ -182,7 +182,6 @@ class WorkerProcess:
         """Run nothing more; leave when the gateways have all that was for them."""
         self._finishing = data
         self._worker.engine.paused = True
-        self._worker.engine.forget_gateways_but(data["gateways"])
 
     @property
     def _finished(self) -> bool:
