@@ -251,6 +251,8 @@ class Engine:
             return effects
         if link.is_gateway and not self._new_session(link, message.session):
             return effects
+        if message.endpoint:  # a hello: whoever sends it may not have heard of this incarnation, or generation
+            link.owes_position = True
         self._take_position(link, message, now)
         if message.records:
             self._take_records(link, message)
