@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import struct
+from typing import NamedTuple
 
 import msgpack
 
@@ -24,6 +25,25 @@ COLLECTION = META + b"collection:"
 
 _STATE_PREFIX = struct.Struct(">cHHB")
 _NUMBER = struct.Struct(">Q")
+STATE_PREFIX_BYTES = _STATE_PREFIX.size
+MAX_STATES = 256
+"""States of one operator: their index takes one byte."""
+
+
+class Stored(NamedTuple):
+    """An entry of the registry: one state of one operator, as it was last declared. Packed as an array."""
+
+    operator: int
+    name: str
+    number: int
+    kind: str
+    type_text: str
+    parallelism: int
+
+    def describe(self) -> str:
+        """How a declaration differs from this one, in words."""
+        type_text = f" of {self.type_text}" if self.type_text else ""
+        return f"{self.kind} state{type_text} at parallelism {self.parallelism}"
 
 
 def state_prefix(key_group: int, operator: int, state: int) -> bytes:
@@ -31,9 +51,25 @@ def state_prefix(key_group: int, operator: int, state: int) -> bytes:
     return _STATE_PREFIX.pack(STATE, key_group, operator, state)
 
 
+def split_state_prefix(prefix: bytes) -> tuple[int, int, int]:
+    """The key group, operator and state that ``state_prefix`` joined."""
+    _, key_group, operator, state = _STATE_PREFIX.unpack(prefix)
+    return key_group, operator, state
+
+
 def outbox_key(peer: bytes, number: int) -> bytes:
     """Where record ``number`` to ``peer`` lies."""
     return OUTBOX + peer + b":" + _NUMBER.pack(number)
+
+
+def registry_key(operator: int, name: str) -> bytes:
+    """Where the registry's entry of a state lies."""
+    return REGISTRY + operator.to_bytes(2, "big") + name.encode()
+
+
+def collection_key(operator: int) -> bytes:
+    """Where it is kept what a collection held at the last start."""
+    return COLLECTION + operator.to_bytes(2, "big")
 
 
 def entry_prefix(key: bytes) -> bytes | None:

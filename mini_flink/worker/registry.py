@@ -7,32 +7,14 @@ with another kind, type or parallelism, is refused by name before anything is se
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from mini_flink import wire
 from mini_flink.errors import FolderError
 from mini_flink.graph import CollectionOptions, Node
 from mini_flink.state import layout
 from mini_flink.state.base import Table
+from mini_flink.state.layout import MAX_STATES, Stored
 from mini_flink.state.overlay import Overlay
-
-MAX_STATES = 256
-
-
-class Stored(NamedTuple):
-    """One state of one operator, as it was declared when it was first used."""
-
-    operator: int
-    name: str
-    number: int
-    kind: str
-    type_text: str
-    parallelism: int
-
-    def describe(self) -> str:
-        """How a declaration differs from this one, in words."""
-        type_text = f" of {self.type_text}" if self.type_text else ""
-        return f"{self.kind} state{type_text} at parallelism {self.parallelism}"
 
 
 class Registry:
@@ -65,7 +47,8 @@ class Registry:
         return stored.number
 
     def _add(self, operator: int, name: str, kind: str, type_text: str, parallelism: int) -> Stored:
-        number = sum(1 for entry in self._stored.values() if entry.operator == operator)
+        numbers = (entry.number for entry in self._stored.values() if entry.operator == operator)
+        number = max(numbers, default=-1) + 1  # not their count: dropped states leave gaps
         if number >= MAX_STATES:
             raise FolderError(f"operator {self._uid(operator)!r} declares more than {MAX_STATES} states")
         entry = Stored(operator, name, number, kind, type_text, parallelism)
@@ -74,7 +57,7 @@ class Registry:
 
     def _save(self, entry: Stored) -> None:
         self._stored[entry.operator, entry.name] = entry
-        key = layout.REGISTRY + entry.operator.to_bytes(2, "big") + entry.name.encode()
+        key = layout.registry_key(entry.operator, entry.name)
         self._overlay.put_entry(layout.REGISTRY, key, wire.pack(entry))
 
     def check_collection(self, node: Node, number: int, committed: int) -> None:
@@ -86,7 +69,7 @@ class Registry:
         options = node.options
         if not isinstance(options, CollectionOptions):
             return
-        key = layout.COLLECTION + number.to_bytes(2, "big")
+        key = layout.collection_key(number)
         stored = self._overlay.get(key)
         if stored is not None and committed:
             before = wire.unpack(stored)
