@@ -80,6 +80,7 @@ class GatewayProcess:
         self._told_held = spec.mode == SERVE
         self._tasks: set[asyncio.Task[None]] = set()
         self._grace_ms = settings.shutdown_grace_ms
+        self._idle_ms = 0
         self._page = Page(spec.page_path, spec.incarnation)
         identity = Identity(spec.name, spec.incarnation, spec.generation, spec.endpoint)
         self._failures = FailureLog(full_trace=settings.full_trace)
@@ -114,7 +115,7 @@ class GatewayProcess:
         publisher = asyncio.create_task(self._publish_regularly())
         await self._stopped.wait()
         self._ingress.closed = True
-        await self._server.stop(self._grace_ms)
+        await self._server.stop(self._grace_ms, self._idle_ms)
         publisher.cancel()
         self._publish()
         if repeats := self._failures.close():
@@ -217,6 +218,7 @@ class GatewayProcess:
             self._run(self._probe(message.data))
         elif message.kind == wire.STOP:
             self._grace_ms = int(message.data.get("grace_ms", self._grace_ms))
+            self._idle_ms = int(message.data.get("idle_ms", 0))
             self._stopped.set()
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:

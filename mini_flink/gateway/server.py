@@ -8,6 +8,7 @@ ticks ten times a second). Called by the gateway's process and by the local runn
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import socket
@@ -65,10 +66,16 @@ class HttpServer:
             make_protocol, sock=self._sock, backlog=BACKLOG
         )
 
-    async def stop(self, grace_ms: int) -> None:
-        """Stop accepting, answer what is in flight, close; after ``grace_ms`` cut what is left."""
+    async def stop(self, grace_ms: int, idle_ms: int = 0) -> None:
+        """Stop accepting, answer what is in flight, close; after ``grace_ms`` cut what is left.
+
+        Connections are left open for ``idle_ms``, to be closed with the answer to their next request: one that
+        is closed while idle may meet a request that was sent at the same moment.
+        """
         self._server.close()
         self._connections.draining = True
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._connections.wait_until_none(), idle_ms / 1000)
         for connection in tuple(self._state.connections):
             connection.shutdown()
         try:

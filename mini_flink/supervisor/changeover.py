@@ -40,6 +40,9 @@ ATTEMPTS = 3
 HELD_LIMIT_MS = 60_000
 """How long clients may be kept waiting before everything goes back."""
 
+IDLE_MS = 500
+"""How long old gateways wait for the next request of an idle connection, to close it with the answer."""
+
 Tell = Callable[[Mapping[str, Any]], None]
 
 
@@ -197,8 +200,9 @@ class Changeover:
                 gateway.mode = PAUSED  # one that has to be started meanwhile holds from the beginning
             self._fleet.send(self._fleet.gateways, wire.HOLD, {})
             return
+        stop = {"grace_ms": self._old.settings.request_timeout_ms, "idle_ms": IDLE_MS}
         for gateway in self._fleet.gateways:
-            self._fleet.send([gateway], wire.STOP, {"grace_ms": self._old.settings.request_timeout_ms})
+            self._fleet.send([gateway], wire.STOP, stop)
             gateway.state = STOPPING if gateway.running else GONE
         self._awaited = {gateway.name for gateway in self._fleet.gateways if gateway.running}
         self._held_ms = None  # they still answer; clients begin to wait when the last one has left
@@ -210,7 +214,9 @@ class Changeover:
         self._await(self._fleet.workers)
         for worker in self._fleet.workers:
             worker.state = STOPPING
-        self._fleet.send(self._fleet.workers, wire.FINISH, {"label": self._label, "folder": self._draft})
+        live = [gateway.name for gateway in self._fleet.gateways if gateway.state != GONE]
+        order = {"label": self._label, "folder": self._draft, "gateways": live}
+        self._fleet.send(self._fleet.workers, wire.FINISH, order)
 
     def _build(self) -> None:
         self._enter(BUILD)
@@ -441,7 +447,8 @@ class Changeover:
             return
         self._retry = retry and self._attempt < ATTEMPTS
         self._failure = (reason, exit_code)
-        console.event("warn", f"{self._goal.kind}: {reason.rstrip()}; the server goes on as it was")
+        back = "came to nothing, the server goes on as it was"
+        console.event("warn", f"{self._goal.kind} {back}: {reason.rstrip().removeprefix('error: ')}")
         self._enter(ABORT)
         for member in list(self._fleet.others):
             member.state = STOPPING

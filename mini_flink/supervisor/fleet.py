@@ -45,6 +45,8 @@ class Fleet:
         self.gateways = [self.new_gateway(slot, plan) for slot in range(plan.gateways)]
         self.others: list[Member] = []
         """The next generation while it is being made, and whoever makes it."""
+        self.retired: list[Member] = []
+        """Those that a generation had and the one that counts has not: what they counted still counts."""
         self._alive_reader, self._alive_writer = os.pipe()
         self._endpoint = ""
 
@@ -90,6 +92,9 @@ class Fleet:
 
     def switch(self, plan: ServerPlan, workers: list[Member], gateways: list[Member]) -> None:
         """From now on these are the server."""
+        names = {member.name for member in (*workers, *gateways)}
+        before = [*self.retired, *self.workers, *self.gateways]
+        self.retired = [member for member in before if member.name not in names]
         self.plan = plan
         self.workers, self.gateways = workers, gateways
         self._drafts.clear()
@@ -219,7 +224,7 @@ class Fleet:
         """Nothing of the run is left when this returns."""
         for member in self:
             member.kill()
-        for member in self:
+        for member in (*self, *self.retired):
             if member.running:
                 self.reap(member)
             member.page.close()

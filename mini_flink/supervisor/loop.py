@@ -288,6 +288,7 @@ class Supervisor:
         report = build_report(
             self._fleet.plan,
             [*self._fleet.workers, *self._fleet.gateways],
+            self._fleet.retired,
             state=self._shown_state(),
             url=self._url,
             incarnation=self._fleet.incarnation,

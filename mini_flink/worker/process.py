@@ -186,7 +186,9 @@ class WorkerProcess:
     @property
     def _finished(self) -> bool:
         host = self._worker.host
-        return self._finishing is not None and host.engine.drained and not host.is_held
+        if self._finishing is None or host.is_held:
+            return False
+        return host.engine.drained(self._finishing["gateways"])
 
     # --- serving ----------------------------------------------------------------------------------------
 
