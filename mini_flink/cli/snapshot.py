@@ -73,7 +73,7 @@ class VerifyCommand(Command):
 @command.command(
     "verify",
     cls=VerifyCommand,
-    help="Read SNAPSHOT (latest, an id, a folder or URL), or all, and compare checksums; damage exits 74.",
+    help="Read SNAPSHOT, or all that are there, and compare checksums; damage exits 74.",
 )
 @options_of("snapshot verify")
 @as_json_option

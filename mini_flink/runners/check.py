@@ -10,20 +10,18 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import redirect_stdout
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mini_flink import plan as plans
-from mini_flink import wire
 from mini_flink.config import Settings
 from mini_flink.core.compatibility import (
     Comparison,
     DeclaredJob,
     DeclaredState,
     StoredJob,
-    StoredState,
     compare,
     stored_states,
 )
@@ -34,11 +32,10 @@ from mini_flink.ids import worker_name
 from mini_flink.jobs import JobTarget, load_graph
 from mini_flink.operators.declared import declared_states
 from mini_flink.plan import Plan
+from mini_flink.runners.stored import states_in
 from mini_flink.snapshots.catalog import find
 from mini_flink.snapshots.location import default_location
 from mini_flink.source import short_path
-from mini_flink.state import layout
-from mini_flink.state.layout import Stored
 from mini_flink.state.lmdb import LmdbTable
 from mini_flink.supervisor.cores import cores_at_hand
 from mini_flink.supervisor.words import count
@@ -137,26 +134,22 @@ def _of_snapshot(text: str, directory: str, snapshots: str) -> _Found:
 
 def _of_folder(path: str, record: Mapping[str, Any]) -> _Found:
     uids = {number: uid for uid, number in record["operators"].items()}
-    states = [
-        state for worker in range(record["workers"]) for state in _of_worker(path, record, worker, uids)
-    ]
-    job = StoredJob(record["job"], record["max_parallelism"], tuple(states), record["fingerprint"])
+    with ExitStack() as stack:
+        tables = [_open_table(path, record, worker, stack) for worker in range(record["workers"])]
+        present = [table for table in tables if table is not None]
+        states = states_in(present, record["operators"], record["max_parallelism"])
+    job = StoredJob(record["job"], record["max_parallelism"], states, record["fingerprint"])
     place = f"data folder {short_path(os.path.normpath(path))}, {count(record['workers'], 'worker')}"
     return _Found(place, job, record["operators"], record.get("parallelisms", {}), record["workers"])
 
 
-def _of_worker(
-    path: str, record: Mapping[str, Any], worker: int, uids: Mapping[int, str]
-) -> Iterable[StoredState]:
+def _open_table(path: str, record: Mapping[str, Any], worker: int, stack: ExitStack) -> LmdbTable | None:
     folder = _table_folder(path, record["generation"], worker)
     if not (folder / "data.mdb").exists():
-        return []
+        return None
     table = LmdbTable(folder, map_size_bytes=MAP_BYTES, generation=record["generation"])
-    try:
-        entries = [Stored(*wire.unpack(value)) for _, value in table.scan(layout.REGISTRY)]
-        return [_stored_state(table, entry, uids, record["max_parallelism"]) for entry in entries]
-    finally:
-        table.close()
+    stack.callback(table.close)
+    return table
 
 
 def _table_folder(path: str, generation: int, worker: int) -> Path:
@@ -164,21 +157,6 @@ def _table_folder(path: str, generation: int, worker: int) -> Path:
     folder = worker_folder(path, generation, name)
     # Until the next start moves them, the workers' folders of format 1 stand beside job.json.
     return Path(folder if os.path.isdir(folder) else os.path.join(path, name), "state")
-
-
-def _stored_state(
-    table: LmdbTable, entry: Stored, uids: Mapping[int, str], max_parallelism: int
-) -> StoredState:
-    prefixes = (layout.state_prefix(group, entry.operator, entry.number) for group in range(max_parallelism))
-    return StoredState(
-        uid=uids.get(entry.operator, f"number {entry.operator}"),
-        name=entry.name,
-        kind=entry.kind,
-        type_text=entry.type_text,
-        index=entry.number,
-        parallelism=entry.parallelism,
-        has_content=any(next(iter(table.scan(prefix)), None) is not None for prefix in prefixes),
-    )
 
 
 # --- the report -------------------------------------------------------------------------------------------

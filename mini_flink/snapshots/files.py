@@ -157,9 +157,9 @@ class _Writer:
 def _named(action: str, place: Path) -> Iterator[None]:
     try:
         yield
-    except FileNotFoundError as error:
-        raise SnapshotMissingError(f"{place} is missing") from error
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and action == "read":
+            raise SnapshotMissingError(f"{place} is missing") from error
         if says_full(error.errno):
             raise StorageFullError(
                 f"no space left for {place}", help="free some space, or choose another --snapshot-dir"

@@ -78,9 +78,25 @@ class RemoteStore:
             place = self._place(path)
             try:
                 return self._files.open(place, "wb", block_size=_BUFFER_BYTES, autocommit=False)
-            except FileNotFoundError:  # a file system with real folders
-                self._files.makedirs(place.rpartition("/")[0], exist_ok=True)
+            except FileNotFoundError:
+                self.make_folder(path)
                 return self._files.open(place, "wb", block_size=_BUFFER_BYTES, autocommit=False)
+
+    def make_folder(self, path: str) -> None:
+        """Makes the folders of a file, in a file system that has real ones."""
+        self._make(self._place(path).rpartition("/")[0])
+
+    def _make(self, folder: str) -> None:
+        parent = folder.rpartition("/")[0]
+        if not parent:  # a bucket: nobody asked for a new one
+            return
+        try:
+            self._files.mkdir(folder, create_parents=False)
+        except FileNotFoundError:
+            self._make(parent)
+            self._files.mkdir(folder, create_parents=False)
+        except FileExistsError:
+            return
 
     def _place(self, path: str) -> str:
         return f"{self._root}/{check_path(path)}"
@@ -93,9 +109,9 @@ class RemoteStore:
             yield
         except MiniFlinkError:
             raise
-        except FileNotFoundError as error:
-            raise SnapshotMissingError(f"{place} is missing: {error}") from error
         except Exception as error:  # what its file systems raise has no other base
+            if isinstance(error, FileNotFoundError) and action == "read":
+                raise SnapshotMissingError(f"{place} is missing") from error
             if isinstance(error, OSError) and says_full(error.errno):
                 raise StorageFullError(f"no space left for {place}", help="free some space there") from error
             raise StorageError(
@@ -139,14 +155,22 @@ class _Writer:
         file = self._open_file()
         with self._undone():
             file.close()
-            file.commit()
+            try:
+                file.commit()
+            except FileNotFoundError:
+                self._store.make_folder(self.path)
+                file.commit()
             self._file = None
 
     def abort(self) -> None:
         if self._file is not None:
             file, self._file = self._file, None
-            with contextlib.suppress(StorageError), self._store.named("drop", self.path):
-                file.discard()
+            for step in (
+                file.close,
+                file.discard,
+            ):  # one that stays open would upload its rest when collected
+                with contextlib.suppress(StorageError), self._store.named("drop", self.path):
+                    step()
 
     def _open_file(self) -> Any:
         if self._file is None:

@@ -2,7 +2,8 @@
 
 Owns the folder with ``data.mdb`` and ``lock.mdb``. A commit is a synced LMDB transaction (data first, then
 the page that makes it valid), so a crash leaves the last one or the one before. Called by a worker's loop;
-``write`` by its background thread. The contract is in base.py.
+``write`` by its background thread. The contract is in base.py. ``LmdbLoader`` fills a new table before there
+is a worker.
 
 Never here, because they lose commits, corrupt or kill: ``sync=False``, ``metasync=False``,
 ``writemap=True``, ``map_async=True``; resizing an open map; opening it twice; forking with it open. LMDB
@@ -43,6 +44,8 @@ _SLICE_ITEMS = 256
 _FULL_BYTES = 1 << 20
 _PART_ITEMS = 1024
 _SAMPLE_STEP = 64
+_LOAD_ITEMS = 200_000
+_LOAD_BYTES = 32 << 20
 
 _DAMAGED = (lmdb.CorruptedError, lmdb.InvalidError, lmdb.PageNotFoundError, lmdb.NotFoundError)
 
@@ -138,15 +141,7 @@ class LmdbTable:
 
     def _apply(self, transaction: Any, part: list[_Item]) -> None:
         for key, value in part:
-            database = self._records
-            if len(key) > _MAX_KEY_BYTES:
-                database = self._long
-                value = None if value is None else _join_entry(key, value)
-                key = _short_key(key)
-            if value is None:
-                transaction.delete(key, db=database)
-            else:
-                transaction.put(key, value, db=database)
+            _write_item(transaction, self._records, self._long, key, value)
 
     def sync(self) -> None:
         self._check_usable()
@@ -173,14 +168,151 @@ class LmdbTable:
             yield
         except (lmdb.Error, OSError) as error:
             if _is_full(error, self._folder) and not no_space_is_fatal:
-                full = f"no space left for the table in {self._folder}"
-                raise StorageFullError(full, help=FULL_HELP) from error
+                raise _no_space(self._folder) from error
             raise self._failed(action, error) from error
 
     def _failed(self, action: str, error: Exception) -> StorageError:
         self._failure = error
-        kind = CorruptionError if isinstance(error, _DAMAGED) else StorageError
-        return kind(f"cannot {action} the table in {self._folder}: {error}")
+        return _unusable(self._folder, action, error)
+
+
+class LmdbLoader:
+    """Fills a new table in ``folder`` (its parent must be there) with commit number 0, in large transactions.
+
+    The table is there once ``finish`` returns, whole and durable; before that the folder holds a draft, which
+    is thrown away with it. Any error leaves nothing to go on with: ``close`` and remove the folder.
+    """
+
+    def __init__(self, folder: Path, *, map_size_bytes: int, generation: int) -> None:
+        self._folder = folder
+        with self._named("create"):
+            self._environment = _create_draft(folder, map_size_bytes, generation)
+        self._records, self._long = map(self._environment.open_db, _DATABASES[1:])
+        self._transaction: Any = None
+        self._aside: list[tuple[bytes, bytes]] = []
+        self._last = b""
+        self._items = self._bytes = 0  # of the transaction
+
+    def put(self, items: Iterable[tuple[bytes, bytes]]) -> None:
+        """Add ``items``; those whose keys ascend, also from call to call, fastest.
+
+        Of the same key the last value stays.
+        """
+        source = iter(items)
+        with self._named("fill"):
+            self._append(source)
+            while self._is_full:
+                self._commit()
+                self._append(source)
+
+    def _append(self, source: Iterator[tuple[bytes, bytes]]) -> None:
+        """Take items up to a full transaction. LMDB is silent on what it cannot append: it is counted."""
+        before = self._items
+        cursor = self._begun().cursor(self._records)
+        counts = cursor.putmulti(self._appendable(source), append=True)
+        appended = self._items - before - len(self._aside)
+        if counts != (appended, appended):
+            raise StorageError(f"the table in {self._folder} has not taken all that it was given")
+        self._aside.sort(key=itemgetter(0))
+        for key, value in self._aside:
+            self._write(key, value)
+        self._aside.clear()
+
+    def _appendable(self, source: Iterator[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+        """Those that go behind all that is there; the others are put aside."""
+        items, size, last, aside = self._items, self._bytes, self._last, self._aside
+        for item in source:
+            key, value = item
+            items += 1
+            size += len(key) + len(value)
+            if last < key and len(key) <= _MAX_KEY_BYTES:
+                last = key
+                yield item
+            else:
+                aside.append(item)
+            if items >= _LOAD_ITEMS or size >= _LOAD_BYTES:
+                break
+        self._items, self._bytes, self._last = items, size, last
+
+    def apply(self, changes: Iterable[_Item]) -> None:
+        """Put and (where the value is None) delete, in any order."""
+        with self._named("change"):
+            for key, value in changes:
+                self._write(key, value)
+                self._items += 1
+                self._bytes += len(key) + len(value or b"")
+                self._last = max(self._last, key)
+                if self._is_full:
+                    self._commit()
+
+    @property
+    def _is_full(self) -> bool:
+        return self._items >= _LOAD_ITEMS or self._bytes >= _LOAD_BYTES
+
+    def _write(self, key: bytes, value: bytes | None) -> None:
+        _write_item(self._begun(), self._records, self._long, key, value)
+
+    def _begun(self) -> Any:
+        if self._transaction is None:
+            self._transaction = self._environment.begin(self._records, write=True)
+        return self._transaction
+
+    def _commit(self) -> None:
+        transaction, self._transaction = self._transaction, None
+        self._items = self._bytes = 0
+        if transaction is not None:
+            transaction.commit()
+
+    def sync(self) -> None:
+        """Make durable what is there so far, so that less is left to ``finish``."""
+        with self._named("sync"):
+            self._commit()
+
+    def finish(self) -> None:
+        """The table is whole: it gets its name, durably."""
+        with self._named("finish"):
+            self._commit()
+            self.close()
+            _name_draft(self._folder)
+            sync_folder(self._folder)
+            sync_folder(self._folder.parent)
+
+    def close(self) -> None:
+        """Let go of the files; without ``finish`` there is no table."""
+        if self._transaction is not None:
+            self._transaction.abort()
+            self._transaction = None
+        self._environment.close()
+
+    @contextmanager
+    def _named(self, action: str) -> Iterator[None]:
+        try:
+            yield
+        except (lmdb.Error, OSError) as error:
+            full = _is_full(error, self._folder)
+            raise (_no_space(self._folder) if full else _unusable(self._folder, action, error)) from error
+
+
+def _no_space(folder: Path) -> StorageFullError:
+    return StorageFullError(f"no space left for the table in {folder}", help=FULL_HELP)
+
+
+def _unusable(folder: Path, action: str, error: Exception) -> StorageError:
+    kind = CorruptionError if isinstance(error, _DAMAGED) else StorageError
+    return kind(f"cannot {action} the table in {folder}: {error}")
+
+
+def _write_item(transaction: Any, records: Any, long: Any, key: bytes, value: bytes | None) -> None:
+    """Puts or deletes one item in the database that is for keys of its length."""
+    database = records
+    if len(key) > _MAX_KEY_BYTES:
+        database = long
+        value = None if value is None else _join_entry(key, value)
+        key = _short_key(key)
+    if value is None:
+        transaction.delete(key, db=database)
+    else:
+        transaction.put(key, value, db=database)
 
 
 class _Reader:
@@ -285,17 +417,27 @@ def _open(path: Path, map_size_bytes: int, *, subdir: bool = True) -> Any:
 
 def _create(folder: Path, map_size_bytes: int, generation: int) -> None:
     """An environment is not crash-safe before its first commit: it gets its name after that."""
+    _create_draft(folder, map_size_bytes, generation).close()
+    _name_draft(folder)
+
+
+def _create_draft(folder: Path, map_size_bytes: int, generation: int) -> Any:
     folder.mkdir(exist_ok=True)
     draft = folder / "data.mdb.new"
     for leftover in (draft, folder / "data.mdb.new-lock", folder / "lock.mdb"):
         leftover.unlink(missing_ok=True)
     environment = _open(draft, map_size_bytes, subdir=False)
-    try:
+    with ExitStack() as stack:
+        stack.callback(environment.close)
         _write_first(environment, generation)
-    finally:
-        environment.close()
+        stack.pop_all()
+    return environment
+
+
+def _name_draft(folder: Path) -> None:
+    """The draft, whose environment is closed, is whole: it becomes the table."""
     (folder / "data.mdb.new-lock").unlink()
-    draft.rename(folder / "data.mdb")
+    (folder / "data.mdb.new").rename(folder / "data.mdb")
 
 
 def _write_first(environment: Any, generation: int) -> None:

@@ -135,9 +135,10 @@ class Changeover:
             "folder": self._draft,
             "label": self._label,
             "old_generation": record.generation,
-            "old_workers": record.workers,
             "old_folders": [self._folder.process_folder(member.name) for member in self._fleet.workers],
             "next_operator": record.next_operator,
+            "old_parallelisms": dict(record.parallelisms),
+            "job_name": self._old.job_name,
             "same_job": self._goal.job is None,
             "allow_dropped_state": self._goal.allow_dropped_state,
             "epoch": record.epoch,
@@ -158,6 +159,7 @@ class Changeover:
         self._next = replace(
             self._next,
             numbers=dict(facts["numbers"]),
+            parallelisms=dict(facts["parallelisms"]),
             fingerprint=facts["fingerprint"],
             operator_names={int(number): name for number, name in facts["operator_names"].items()},
         )

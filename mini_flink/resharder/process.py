@@ -1,0 +1,177 @@
+"""The resharder: loads the job, copies the old workers' state beside them, and ends what is to be added.
+
+It reads the tables of workers that go on serving (LMDB's readers do not disturb its writer) and writes only
+below the next generation's folder, which counts for nothing before the supervisor says so. It gives way to
+whoever serves. Called as ``python -m mini_flink.resharder SPEC``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import setproctitle
+
+from mini_flink import console, faults, wire
+from mini_flink.config import Settings
+from mini_flink.core.compatibility import StoredJob
+from mini_flink.errors import MiniFlinkError
+from mini_flink.failures import render_error
+from mini_flink.faults import crash_point
+from mini_flink.ids import SUPERVISOR, worker_name
+from mini_flink.jobs import JobTarget, load_graph
+from mini_flink.runners.generations import STATE, GenerationBuilder
+from mini_flink.runners.rebuild import Before, Rebuild
+from mini_flink.runners.stored import states_in
+from mini_flink.spec import ProcessSpec, check_fingerprint
+from mini_flink.state.lmdb import LmdbTable
+from mini_flink.transport.zmq import ZmqTransport
+from mini_flink.worker.tails import read_tail
+
+LAST_WORD_MS = 1000
+NICE = 10
+_RECEIVE_LIMIT = 10
+
+
+class ResharderProcess:
+    """One re-shard, from its specification to its end."""
+
+    def __init__(self, spec: ProcessSpec) -> None:
+        self._spec = spec
+        self._task = spec.task
+        self._settings = Settings.from_dict(spec.settings)
+        self._folder = Path(self._task["folder"])
+        self._builder: GenerationBuilder | None = None
+        self._transport = ZmqTransport()
+        self._transport.bind(spec.endpoint)
+        self._transport.connect(SUPERVISOR, spec.supervisor_endpoint)
+
+    def run(self) -> int:
+        """Do what the supervisor asks for, step by step; the exit code."""
+        with ExitStack() as stack:
+            stack.callback(self._transport.close, LAST_WORD_MS)
+            try:
+                self._tell(wire.READY, self._prepare())
+                self._serve()
+            except MiniFlinkError as error:
+                self._tell(wire.FAILED, {"text": render_error(error), "exit_code": error.exit_code})
+                return error.exit_code
+        return 0
+
+    def _serve(self) -> None:
+        spec = self._spec
+        while spec.alive_fd not in self._transport.wait(None, [spec.alive_fd]):
+            for message in map(wire.decode, self._transport.receive(_RECEIVE_LIMIT)):
+                if not isinstance(message, wire.Control):
+                    continue
+                if message.kind == wire.COPY:
+                    self._tell(wire.COPIED, self._copy())
+                elif message.kind == wire.BUILD:
+                    self._tell(wire.BUILT, self._build())
+
+    def _tell(self, kind: int, data: dict[str, Any]) -> None:
+        spec = self._spec
+        message = wire.encode_control(kind, spec.name, spec.incarnation, spec.generation, data)
+        self._transport.send(SUPERVISOR, message)
+
+    # --- prepare ----------------------------------------------------------------------------------------
+
+    def _prepare(self) -> dict[str, Any]:
+        """Load the job and hold it against what is stored; what the supervisor must know of it."""
+        spec, task = self._spec, self._task
+        graph = load_graph(JobTarget.from_dict(spec.job), quiet=True)
+        if task["same_job"]:
+            check_fingerprint(spec, graph)
+        with ExitStack() as stack:
+            states = states_in(self._open(stack), spec.numbers, spec.max_parallelism)
+        stored = StoredJob(task["job_name"], spec.max_parallelism, states, spec.fingerprint)
+        before = Before(stored, spec.numbers, task["next_operator"], task["old_parallelisms"])
+        self._rebuild = rebuild = Rebuild(
+            graph,
+            before,
+            spec.workers,
+            spec.parallelisms,
+            allow_dropped=task["allow_dropped_state"],
+            is_same_job=task["same_job"],
+        )
+        return {
+            "job_name": graph.name,
+            "fingerprint": graph.fingerprint(),
+            "numbers": rebuild.operators,
+            "next_operator": rebuild.next_operator,
+            "parallelisms": rebuild.parallelisms,
+            "operator_names": {str(number): node.name for number, node in rebuild.plan.operators.items()},
+            "findings": rebuild.findings(),
+        }
+
+    def _open(self, stack: ExitStack) -> list[LmdbTable]:
+        """The old workers' tables as they are now."""
+        tables = []
+        for folder in self._task["old_folders"]:
+            table = LmdbTable(
+                Path(folder) / STATE,
+                map_size_bytes=self._settings.state_map_bytes,
+                generation=self._task["old_generation"],
+            )
+            stack.callback(table.close)
+            tables.append(table)
+        return tables
+
+    # --- copy, then build -------------------------------------------------------------------------------
+
+    def _copy(self) -> dict[str, Any]:
+        with ExitStack() as stack:
+            sources = self._open(stack)
+            self._builder = builder = self._new_builder()
+            self._rebuild.copy(sources, builder)
+            crash_point("mid_copy")
+            builder.sync()
+        return {}
+
+    def _new_builder(self) -> GenerationBuilder:
+        spec = self._spec
+        return GenerationBuilder(self._folder, spec.generation, spec.workers, self._settings.state_map_bytes)
+
+    def _build(self) -> dict[str, Any]:
+        """The old workers have stopped: add what they have left."""
+        os.nice(-NICE) if os.geteuid() == 0 else None
+        tails = [read_tail(self._folder, worker) for worker in range(len(self._task["old_folders"]))]
+        changed = [keys for keys in tails if keys is not None]
+        with ExitStack() as stack:
+            sources = self._open(stack)
+            if len(changed) < len(tails) or self._builder is None:
+                self._copy_anew(sources)
+                changed = [[] for _ in tails]
+            builder = self._builder
+            if builder is None:
+                raise RuntimeError("nothing was copied")
+            count = self._rebuild.copy_again(sources, changed, builder)
+            crash_point("mid_build")
+            self._rebuild.close(sources, self._task["epoch"], builder)
+            builder.close()
+        return {"tail_keys": count}
+
+    def _copy_anew(self, sources: list[LmdbTable]) -> None:
+        """More keys have changed than a worker can name: nothing of the first copy is worth anything."""
+        if self._builder is not None:
+            self._builder.close()
+        for worker in range(self._spec.workers):
+            shutil.rmtree(self._folder / worker_name(worker), ignore_errors=True)
+        self._builder = self._new_builder()
+        self._rebuild.copy(sources, self._builder)
+
+
+def main(argv: list[str]) -> int:
+    """Be the resharder that the specification in ``argv[1]`` describes."""
+    spec = ProcessSpec.read(argv[1])
+    faults.enable(spec.name)
+    setproctitle.setproctitle(f"mini_flink {spec.role}")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    console.install(spec.role, spec.console_lock)
+    os.nice(NICE)
+    return ResharderProcess(spec).run()
