@@ -37,7 +37,7 @@ from mini_flink.snapshots.catalog import Catalog
 from mini_flink.snapshots.chain import PartReader
 from mini_flink.snapshots.item_file import write_items
 from mini_flink.snapshots.location import is_url, open_store
-from mini_flink.snapshots.manifest import Manifest, Part, snapshot_id
+from mini_flink.snapshots.manifest import Manifest, Part, manifest_path, snapshot_id
 from mini_flink.state import layout
 from mini_flink.state.layout import MAX_STATES, STATE_PREFIX_BYTES, Stored
 from mini_flink.state_processor.encoding import StateEncoder
@@ -315,7 +315,7 @@ class _Draft:
             Catalog(store).write_manifest(manifest)
         except BaseException:
             with contextlib.suppress(StorageError):
-                for path in store.list(id):
+                for path in (*store.list(id), manifest_path(id)):  # the last is not there: its folder goes
                     store.remove(path)
             raise
         return manifest
