@@ -62,7 +62,7 @@ class ExistingSavepoint:
         return states
 
     def place(self, part: PartReader, uid: str, name: str) -> bytes | None:
-        """What follows the key group in the stored keys of a state in one part; None if it has none."""
+        """How one part tells the keys of a state from others, as ``place_of`` a key; None if it has none."""
         operator = self.manifest.operators[uid]
         for entry in registry(part):
             if (entry.operator, entry.name) == (operator, name):

@@ -197,6 +197,8 @@ class SavepointWriter:
             )
         self._is_written = True
         text = os.fspath(location)
+        if self._existing is not None:
+            self._existing.check()  # before the items, which may take long, are gone through
         store = open_store(text)
         try:
             with Sorter() as sorter:
@@ -305,8 +307,6 @@ class _Draft:
 
     def write(self, store: SnapshotStore, sorter: Sorter) -> Manifest:
         """All files, the manifest last; on an error none."""
-        if self._existing is not None:
-            self._existing.check()
         id = snapshot_id(int.from_bytes(os.urandom(4), "big"), EPOCH)
         try:
             with self._naming_duplicates():
