@@ -34,7 +34,7 @@ INPUT_AND_OUTPUT = {
     "socket", "subprocess", "sys", "tempfile", "threading", "time", "zmq", "lmdb",
 }  # fmt: skip
 
-PUBLIC = ("mini_flink", "mini_flink.common", "mini_flink.datastream")
+PUBLIC = ("mini_flink", "mini_flink.common", "mini_flink.datastream", "mini_flink.state_processor")
 
 
 def drawn_rooms() -> list[str]:
