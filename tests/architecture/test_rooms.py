@@ -19,7 +19,7 @@ OWNERS = {
     "lmdb": ("state.lmdb",),
     "msgpack": ("snapshots.item_file", "state.layout", "values*", "wire"),
     "msgspec": ("json_codec", "value_classes"),
-    "setproctitle": ("gateway.process", "runners.server", "worker.process"),
+    "setproctitle": ("gateway.process", "resharder.process", "runners.server", "worker.process"),
     "starlette": ("gateway.*",),
     "uvicorn": ("gateway.*",),
     "uvloop": ("gateway.process",),
