@@ -104,12 +104,11 @@ class GatewayProcess:
         loop.add_reader(spec.alive_fd, self._orphaned)
         if spec.mode != SERVE:
             self._ingress.hold()
+        self._link.start(spec.peers)  # on standby too: workers forget what was for a dead predecessor
         if spec.mode == STANDBY:
-            self._link.listen()
             self._tell_ready()
             await self._let_go.wait()
         else:
-            self._link.start(spec.peers)
             await self._link.all_met.wait()
             await self._begin()
         publisher = asyncio.create_task(self._publish_regularly())
