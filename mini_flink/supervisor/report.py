@@ -30,6 +30,7 @@ def build_report(
     incarnation: int,
     uptime_ms: int,
     snapshots: dict[str, Any],
+    restored: dict[str, str] | None,
 ) -> dict[str, Any]:
     """One object with stable names: the reply to a status request."""
     return {
@@ -43,6 +44,7 @@ def build_report(
         "processes": [_supervisor(incarnation, state), *(_process(member) for member in members)],
         "operators": _operators(plan, members),
         "snapshots": snapshots,
+        "restored": restored,
     }
 
 
