@@ -51,7 +51,7 @@ def restore(
     default = default_location(settings.snapshot_dir, folder.path)
     catalog, id = locate(text, directory, default)
     try:
-        manifest = catalog.latest(graph.name) if id is None else catalog.get(id)
+        manifest = catalog.latest(graph.name) if id is None else _get(catalog, id)
         if folder.record.untouched and folder.record.restored == manifest.id:
             return
         _check_job(manifest, graph)
@@ -118,6 +118,17 @@ def _inconsistent(folder: DataFolder, location: str) -> FolderError:
 # --- what speaks against it -------------------------------------------------------------------------------
 
 
+def _get(catalog: Catalog, id: str) -> Manifest:
+    try:
+        return catalog.get(id)
+    except CorruptionError as error:
+        raise CorruptionError(error.message, help=_another(catalog)) from error
+
+
+def _another(catalog: Catalog) -> str:
+    return f"use another one: python -m mini_flink snapshot verify {catalog.store.location}"
+
+
 def _check_job(manifest: Manifest, graph: JobGraph) -> None:
     if manifest.job != graph.name:
         raise SnapshotError(
@@ -134,7 +145,7 @@ def _check_whole(catalog: Catalog, manifest: Manifest) -> None:
     if problems:
         raise CorruptionError(
             f"the {manifest.kind} {manifest.id} is not whole: {problems[0]}",
-            help=f"use another one: python -m mini_flink snapshot verify {catalog.store.location}",
+            help=_another(catalog),
         )
 
 
