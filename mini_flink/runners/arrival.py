@@ -8,6 +8,7 @@ and durable, what is there stays as it is. Called by ``runners.server``.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -85,9 +86,11 @@ def fit(folder: DataFolder, graph: JobGraph, settings: Settings, *, allow_droppe
         if not _moves(rebuild, folder, tables):
             folder.set_parallelisms(rebuild.parallelisms)
             return
-        changed = f"from {record.workers} to {count(workers, 'worker')}" if workers != record.workers else ""
-        console.event("info", f"the state moves {changed or 'to where the changed job has it'}")
+        began_s = time.monotonic()
         succeed(folder, graph, rebuild, tables, settings, epoch=record.epoch)
+        way = f"from {record.workers} to {count(workers, 'worker')}" if workers != record.workers else ""
+        seconds = time.monotonic() - began_s
+        console.event("info", f"state moved {way or 'to where the changed job has it'} in {seconds:.1f} s")
 
 
 def _final(folder: DataFolder, index: int, settings: Settings, stack: ExitStack) -> LmdbTable:

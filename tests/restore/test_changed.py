@@ -1,4 +1,4 @@
-"""A plain start with another number of workers, or of a changed job: the last word of the old workers moves."""
+"""A plain start with other workers, or of a changed job: the last word of the old workers moves."""
 
 from __future__ import annotations
 
