@@ -4,7 +4,7 @@
     job.json             the job, its workers, its operator numbers, and how the last run ended
     incarnations.json    how often each process was started
     run.json             where the running supervisor is found (advice, not state)
-    pages/w0.page        progress pages
+    pages/w0.g1.page     progress pages
     g1/w0/ g1/w1/ …      one folder per worker of a generation; the worker alone knows what is in it
     snapshots/           snapshots, unless they are kept elsewhere
 
@@ -34,6 +34,7 @@ FORMAT_VERSION = 2
 """Format 1 had the workers' folders of its only generation beside job.json; the next start moves them."""
 MAX_OPERATOR_NUMBER = 65_535
 _WORKER_FOLDER = re.compile(r"w\d+")
+_WORKER_PAGE = re.compile(r"w\d+\.g(\d+)\.page")
 _GENERATION_FOLDER = re.compile(r"g(\d+)")
 SNAPSHOTS = "snapshots"
 _OUR_FIRST_FILES = {"lock", "incarnations.json", "incarnations.json.new", "job.json.new", "lost+found"}
@@ -263,6 +264,10 @@ class DataFolder:
             found = _GENERATION_FOLDER.fullmatch(name)
             if found and int(found[1]) != self._record.generation:
                 shutil.rmtree(os.path.join(self.path, name), ignore_errors=True)
+        pages = os.path.join(self.path, "pages")
+        for name in os.listdir(pages) if os.path.isdir(pages) else ():
+            if (found := _WORKER_PAGE.fullmatch(name)) and int(found[1]) != self._record.generation:
+                os.unlink(os.path.join(pages, name))
 
     def write_run(self, run: Mapping[str, Any]) -> None:
         """Say where the running supervisor is found."""

@@ -134,9 +134,7 @@ class ResharderProcess:
 
     def _new_builder(self) -> GenerationBuilder:
         spec = self._spec
-        return GenerationBuilder(
-            self._folder, spec.generation, spec.workers, self._settings.state_map_bytes
-        )
+        return GenerationBuilder(self._folder, spec.generation, spec.workers, self._settings.state_map_bytes)
 
     def _build(self) -> dict[str, Any]:
         """The old workers have stopped: add what they have left."""

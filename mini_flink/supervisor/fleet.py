@@ -45,6 +45,8 @@ class Fleet:
         self.gateways = [self.new_gateway(slot, plan) for slot in range(plan.gateways)]
         self.others: list[Member] = []
         """The next generation while it is being made, and whoever makes it."""
+        self.retired: list[Member] = []
+        """Those that a generation had and the one that counts has not: what they counted still counts."""
         self._alive_reader, self._alive_writer = os.pipe()
         self._endpoint = ""
 
@@ -68,15 +70,16 @@ class Fleet:
         return member
 
     def _member(self, role: str, name: str, index: int, plan: ServerPlan, mode: str) -> Member:
-        page_path = self._folder.page_path(name)
+        # Two generations may have workers of one name at a time.
+        place = f"{name}.g{plan.generation}" if role == "worker" else name
+        page_path = self._folder.page_path(place)
         if self.incarnation:  # counters go on, what the last generation died at is over
             progress.forget_death(page_path)
         else:
             progress.reset_counters(page_path)
         watch = HangWatch(plan.settings.hang_timeout_ms)
-        return Member(
-            role, index, name, progress.PageReader(page_path), watch, generation=plan.generation, mode=mode
-        )
+        reader = progress.PageReader(page_path)
+        return Member(role, index, name, reader, watch, page_path, generation=plan.generation, mode=mode)
 
     # --- generations ------------------------------------------------------------------------------------
 
@@ -88,17 +91,22 @@ class Fleet:
         """The plan that a member follows."""
         return self._drafts.get(member.generation, self.plan)
 
-    def switch(self, plan: ServerPlan, workers: list[Member], gateways: list[Member]) -> None:
-        """From now on these are the server."""
+    def switch(self, plan: ServerPlan, workers: list[Member], gateways: list[Member]) -> list[Member]:
+        """From now on these are the server; who was it before, and is to leave."""
+        now = {*workers, *gateways}
+        leaving = [member for member in (*self.workers, *self.gateways) if member not in now]
+        self.retired += leaving
         self.plan = plan
         self.workers, self.gateways = workers, gateways
         self._drafts.clear()
-        self.others = [member for member in self.others if member not in {*workers, *gateways}]
+        self.others = [member for member in (*self.others, *leaving) if member not in now]
+        return leaving
 
     def drop(self, member: Member) -> None:
         """One of the others has ended and is not to come back."""
         self.others = [other for other in self.others if other is not member]
-        member.page.close()
+        if member not in self.retired:
+            member.page.close()
 
     def peers_of(self, member: Member) -> dict[str, list[Any]]:
         """Where those listen that a member may hear of: no workers of another generation."""
@@ -151,7 +159,7 @@ class Fleet:
             member.incarnation = raised[member.name]
             member.endpoint = plan.endpoint(member.name, member.incarnation)
             member.watch = HangWatch(plan.settings.hang_timeout_ms)
-            self._transport.connect(member.name, member.endpoint)
+            self._transport.connect(member.address, member.endpoint)
         self.tell_peers(member for member in self if member.running and member.role != "resharder")
         for member in starting:
             self._launch(member)
@@ -194,7 +202,7 @@ class Fleet:
 
     def _send(self, member: Member, kind: int, message: bytes) -> None:
         member.unsent.pop(kind, None)
-        if not self._transport.send(member.name, message):
+        if not self._transport.send(member.address, message):
             member.unsent[kind] = message
 
     def send_unsent(self) -> None:
@@ -211,7 +219,7 @@ class Fleet:
 
     def reap(self, member: Member) -> int:
         """Take the exit status of a process that has ended; nothing more is sent to it."""
-        self._transport.disconnect(member.name)
+        self._transport.disconnect(member.address)
         member.unsent.clear()
         return member.reap()
 
@@ -222,6 +230,7 @@ class Fleet:
         for member in self:
             if member.running:
                 self.reap(member)
+        for member in {*self, *self.retired}:
             member.page.close()
         os.close(self._alive_writer)
         os.close(self._alive_reader)

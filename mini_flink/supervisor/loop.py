@@ -294,6 +294,7 @@ class Supervisor:
         report = build_report(
             self._fleet.plan,
             [*self._fleet.workers, *self._fleet.gateways],
+            self._fleet.retired,
             state=self._shown_state(),
             url=self._url,
             incarnation=self._fleet.incarnation,
@@ -324,7 +325,7 @@ class Supervisor:
         status = self._fleet.reap(member)
         if self._changeover is not None and self._changeover.take_exit(member, status, self._now_ms):
             return
-        if member.role == "resharder":
+        if member in self._fleet.others:  # it was to leave, and what it was needed for is over
             self._fleet.drop(member)
             return
         if member.state == STOPPING:

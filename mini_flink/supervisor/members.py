@@ -47,6 +47,7 @@ class Member:
     name: str
     page: PageReader
     watch: HangWatch
+    page_path: str
     generation: int = 1
     mode: str = SERVE
     task: Mapping[str, Any] = field(default_factory=dict)
@@ -65,6 +66,11 @@ class Member:
     def title(self) -> str:
         """As a person calls it: ``worker 0``."""
         return self.role if self.role == "resharder" else f"{self.role} {self.index}"
+
+    @property
+    def address(self) -> str:
+        """What only this incarnation is called: two generations have workers of one name."""
+        return f"{self.name}.{self.incarnation}"
 
     @property
     def running(self) -> bool:

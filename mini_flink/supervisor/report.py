@@ -24,6 +24,7 @@ def pending_requests(members: Iterable[Member]) -> int:
 def build_report(
     plan: ServerPlan,
     members: Sequence[Member],
+    retired: Sequence[Member],
     *,
     state: str,
     url: str,
@@ -42,7 +43,7 @@ def build_report(
         "uptime_ms": uptime_ms,
         "pending": pending_requests(members),
         "processes": [_supervisor(incarnation, state), *(_process(member) for member in members)],
-        "operators": _operators(plan, members),
+        "operators": _operators(plan, [*members, *retired]),
         "snapshots": snapshots,
         "restored": restored,
     }

@@ -51,6 +51,7 @@ class WorkerProcess:
         self._settings = Settings.from_dict(spec.settings)
         self._stopping = False
         self._finishing: dict[str, Any] | None = None
+        self._label = ""
         self._published_s = 0.0
         self._published_records = -1
         self._transport = ZmqTransport()
@@ -178,18 +179,32 @@ class WorkerProcess:
     # --- from one generation to the next ----------------------------------------------------------------
 
     def _track(self, data: dict[str, Any]) -> None:
-        self._worker.engine.track_changes(data["label"])
+        self._label = data["label"]
+        self._worker.engine.track_changes(self._label)
         self._tell(wire.TRACKING, {})
 
     def _finish(self, data: dict[str, Any]) -> None:
-        """Run nothing more; leave when the gateways have all that was for them."""
+        """Run nothing more, and come to a stand."""
         self._finishing = data
         self._worker.engine.paused = True
 
-    @property
-    def _finished(self) -> bool:
-        host = self._worker.host
-        return self._finishing is not None and host.engine.drained and not host.is_held
+    def _finish_if_drained(self) -> None:
+        """Once the gateways have all that was for them: flush, say what has changed, and stand still."""
+        order, host = self._finishing, self._worker.host
+        if order is None or host.is_held or not host.engine.drained:
+            return
+        self._finishing = None
+        if not host.flush_all():
+            return  # no space for it: nobody is told, and after a while everything goes back
+        write_tail(Path(order["folder"]), self._spec.index, host.engine.changed.since(order["label"]))
+        crash_point("after_tail")
+        self._tell(wire.FINISHED, {})
+
+    def _go(self) -> None:
+        """Run again, or for the first time."""
+        self._finishing = None
+        self._worker.engine.changed.forget(self._label)
+        self._worker.engine.paused = False
 
     # --- serving ----------------------------------------------------------------------------------------
 
@@ -209,8 +224,7 @@ class WorkerProcess:
                 _say_storage_full(was_full)
             if now >= self._published_s + PUBLISH_INTERVAL_S:
                 self._publish(now)
-            if self._finished:
-                return
+            self._finish_if_drained()
             if self._stopping or engine.has_work or transport.pending():
                 continue
             if spec.alive_fd in transport.wait(self._timeout_ms(now), sleep_on):
@@ -243,7 +257,7 @@ class WorkerProcess:
         elif message.kind == wire.FINISH:
             self._finish(message.data)
         elif message.kind == wire.GO:
-            self._worker.engine.paused = False
+            self._go()
         elif message.kind == wire.STOP:
             self._stopping = True
 
@@ -263,10 +277,6 @@ class WorkerProcess:
     def _close(self) -> bool:
         self._snapshots.close()
         clean = self._worker.close()
-        if self._finishing is not None and clean:
-            label, folder = self._finishing["label"], Path(self._finishing["folder"])
-            write_tail(folder, self._spec.index, self._worker.engine.changed.since(label))
-            crash_point("after_tail")
         self._publish(time.monotonic())
         self._page.idle()
         self._lock.release()
