@@ -18,7 +18,7 @@ from mini_flink import console, faults, wire
 from mini_flink import plan as plans
 from mini_flink.config import Settings
 from mini_flink.core.base import Identity
-from mini_flink.errors import EXIT_STORAGE, MiniFlinkError, StorageFullError
+from mini_flink.errors import EXIT_STORAGE, IncompatibleError, MiniFlinkError, StorageFullError
 from mini_flink.failures import render_error, render_running
 from mini_flink.faults import crash_point
 from mini_flink.ids import SUPERVISOR
@@ -63,7 +63,10 @@ class WorkerProcess:
         try:
             self._open()
         except MiniFlinkError as error:
-            self._tell(wire.FAILED, {"text": render_error(error), "exit_code": error.exit_code})
+            told = {"text": render_error(error), "exit_code": error.exit_code}
+            if isinstance(error, IncompatibleError):
+                told["unfit"] = error.message
+            self._tell(wire.FAILED, told)
             self._transport.close(linger_ms=LAST_WORD_MS)
             return error.exit_code
         try:
