@@ -1,4 +1,4 @@
-"""``running_total`` with heavy state: beside its total each key keeps some hundred bytes that every request writes.
+"""``running_total`` with heavy state: beside its total each key keeps bytes that every request writes.
 
 So that a folder of 1 GB has few enough keys to be made in seconds, and each changed key costs what it weighs.
 """

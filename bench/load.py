@@ -6,7 +6,7 @@ import asyncio
 import json
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -57,7 +57,9 @@ def run(server: Server, connections: int, seconds: float, seed: int) -> Load:
     return _load(connections, done.stdout)
 
 
-def run_while(server: Server, connections: int, keys: int, seed: int, work: Callable[[], _T]) -> tuple[_T, Load]:
+def run_while(
+    server: Server, connections: int, keys: int, seed: int, work: Callable[[], _T]
+) -> tuple[_T, Load]:
     """A run that lasts as long as ``work``, which is done meanwhile."""
     arguments = _wrk(server, connections, _LONGEST_SECONDS, keys, seed)
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as wrk:
@@ -86,9 +88,16 @@ def check_totals(server: Server, loads: list[Load]) -> str:
     """
     questions = [{"key": f"k{number}", "amount": 0} for number in range(KEYS)]
     replies = asyncio.run(post_all(server.port, "/total", questions, _CHECK_CONNECTIONS))
-    total = sum(reply["total"] for reply in replies)
+    return "; ".join(judge(sum(reply["total"] for reply in replies), loads))
+
+
+def judge(total: int, loads: Sequence[Load]) -> list[str]:
+    """What is wrong with the loads, or with what was counted for them."""
+    wrong = [f"{one.errors} errors: {one.example}" for one in loads if one.errors]
     good = sum(load.good for load in loads)
     under_way = sum(load.connections for load in loads)
-    if good <= total <= good + under_way:
-        return ""
-    return f"totals add up to {total:,}, but {good:,} requests were answered (and {under_way} cut at most)"
+    if not good <= total <= good + under_way:
+        wrong.append(
+            f"totals add up to {total:,}, but {good:,} requests were answered (and {under_way} cut at most)"
+        )
+    return wrong

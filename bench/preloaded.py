@@ -74,10 +74,12 @@ def _record(data_dir: str) -> dict[str, Any]:
 
 def _make_anew(data_dir: str, count: int) -> None:
     record = _record(data_dir)
-    graph = load_graph(JobTarget.parse(KIND.module, directory=os.fspath(Path(__file__).parent.parent)), quiet=True)
+    graph = load_graph(
+        JobTarget.parse(KIND.module, directory=os.fspath(Path(__file__).parent.parent)), quiet=True
+    )
     with ExitStack() as stack:
         tables = _tables(data_dir, stack)
-        registry = [item for item in tables[0].scan(layout.REGISTRY)]
+        registry = list(tables[0].scan(layout.REGISTRY))
         states = states_in(tables, record["operators"], record["max_parallelism"])
     job = StoredJob(graph.name, graph.max_parallelism, states, graph.fingerprint())
     before = Before(job, record["operators"], record["next_operator"], {})
