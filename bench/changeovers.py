@@ -78,7 +78,8 @@ def _print(changed: dict[str, Any], one: load.Load) -> None:
     phases = " ".join(f"{phase} {ms}" for phase, ms in changed["phases_ms"].items())
     print(
         f"-> {changed['workers']} workers: pause {changed['pause_ms']} ms, "
-        f"longest request {one.max_us / 1000:.0f} ms, {one.errors} failed of {one.good:,} ({one.rate:,.0f}/s, p99 {one.p99_us / 1000:.1f} ms); "
-        f"{changed['duration_ms']} ms in all: {phases}",
+        f"longest request {one.max_us / 1000:.0f} ms, "
+        f"{one.errors} failed of {one.good:,} ({one.rate:,.0f}/s, p99 {one.p99_us / 1000:.1f} ms); "
+        f"{changed['duration_ms']} ms in all, {changed['copies']} copies: {phases}",
         flush=True,
     )

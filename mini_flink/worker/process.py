@@ -21,6 +21,7 @@ from mini_flink.core.base import Identity
 from mini_flink.errors import EXIT_STORAGE, MiniFlinkError, StorageFullError
 from mini_flink.failures import render_error, render_running
 from mini_flink.faults import crash_point
+from mini_flink.graph import JobGraph
 from mini_flink.ids import SUPERVISOR
 from mini_flink.jobs import JobTarget, load_graph
 from mini_flink.locks import FolderLock
@@ -32,6 +33,7 @@ from mini_flink.transport.zmq import ZmqTransport
 from mini_flink.worker.background import ThreadBackground
 from mini_flink.worker.host import Capture
 from mini_flink.worker.snapshots import Order, WorkerSnapshots
+from mini_flink.worker.spare import called
 from mini_flink.worker.tails import write_tail
 from mini_flink.worker.trial import trial_devices
 from mini_flink.worker.worker import Devices, Place, Worker
@@ -46,8 +48,9 @@ SPACE_RETRY_MS = 1000
 class WorkerProcess:
     """One worker, from its specification to its end."""
 
-    def __init__(self, spec: ProcessSpec) -> None:
+    def __init__(self, spec: ProcessSpec, graph: JobGraph | None) -> None:
         self._spec = spec
+        self._graph = graph
         self._settings = Settings.from_dict(spec.settings)
         self._stopping = False
         self._finishing: dict[str, Any] | None = None
@@ -76,7 +79,7 @@ class WorkerProcess:
 
     def _open(self) -> None:
         spec = self._spec
-        graph = load_graph(JobTarget.from_dict(spec.job), quiet=True)
+        graph = self._graph or load_graph(JobTarget.from_dict(spec.job), quiet=True)
         console.install_logging()
         check_fingerprint(spec, graph)
         plan = plans.build(graph, spec.workers, spec.numbers, spec.parallelisms)
@@ -175,7 +178,13 @@ class WorkerProcess:
     # --- from one generation to the next ----------------------------------------------------------------
 
     def _track(self, data: dict[str, Any]) -> None:
-        self._worker.engine.track_changes(data["label"])
+        """From here on changes count for ``label``, if any; those since ``last`` are left to be copied."""
+        engine, label, last = self._worker.engine, data["label"], data["last"]
+        if label and last:
+            write_tail(Path(data["folder"]), self._spec.index, engine.changed.since(last))
+        if label:
+            engine.track_changes(label)
+        engine.changed.forget(last)
         self._tell(wire.TRACKING, {})
 
     def _finish(self, data: dict[str, Any]) -> None:
@@ -284,13 +293,12 @@ def _say_storage_full(full: bool) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Be the worker that the specification in ``argv[1]`` describes."""
-    spec = ProcessSpec.read(argv[1])
-    faults.enable(spec.name)
-    setproctitle.setproctitle(f"mini_flink {spec.label}")
+    """Be the worker that the specification in ``argv[1]`` describes, or one that is told later who it is."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    console.install(spec.label, spec.console_lock)
+    spec, graph = called(argv[1:])
+    faults.enable(spec.name)
+    setproctitle.setproctitle(f"mini_flink {spec.label}")
     # The supervisor asks a process that hangs where it is.
     console.show_place_on(signal.SIGUSR1, render_running)
-    return WorkerProcess(spec).run()
+    return WorkerProcess(spec, graph).run()
