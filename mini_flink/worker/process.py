@@ -296,6 +296,7 @@ def main(argv: list[str]) -> int:
     """Be the worker that the specification in ``argv[1]`` describes, or one that is told later who it is."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    setproctitle.setproctitle("mini_flink worker")
     spec, graph = called(argv[1:])
     faults.enable(spec.name)
     setproctitle.setproctitle(f"mini_flink {spec.label}")

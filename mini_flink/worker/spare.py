@@ -11,8 +11,6 @@ import os
 import sys
 from typing import NamedTuple
 
-import setproctitle
-
 from mini_flink import console
 from mini_flink.errors import MiniFlinkError
 from mini_flink.graph import JobGraph
@@ -37,7 +35,6 @@ def called(arguments: list[str]) -> Called:
         console.install(spec.label, spec.console_lock)
         return Called(spec, None)
     task = json.loads(arguments[1])
-    setproctitle.setproctitle("mini_flink worker, spare")
     console.install(task["label"], task["console_lock"])
     graph: JobGraph | None = None
     try:
