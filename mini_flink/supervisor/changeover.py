@@ -6,8 +6,9 @@ without running anything. Up to ``switch``, one durable step, the old processes 
 they are told to go on, as if nothing had been. From then on the new generation counts, and the old ones end.
 
     prepare   the resharder loads the job and says whether its state fits        old workers serve
-    track     workers begin to note which keys change
-    copy      the resharder copies; for an upgrade new gateways load, on standby
+    track     workers begin to note which keys change; new ones, still nameless, load the job
+    copy      the resharder copies; for an upgrade new gateways load, on standby. What has changed meanwhile
+              is tracked anew and copied again, until that is quick
     hold      gateways hold requests (upgrade: the old ones accept no more)        clients wait
     finish    workers end their batch, flush, list what has changed, and stand still
     build     the resharder adds that, and the records that were under way
@@ -25,7 +26,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mini_flink import console, wire
-from mini_flink.errors import EXIT_CONFIG, EXIT_INTERNAL, MiniFlinkError
+from mini_flink.errors import EXIT_CONFIG, EXIT_INTERNAL, EXIT_STORAGE, MiniFlinkError
 from mini_flink.folder import DataFolder
 from mini_flink.jobs import JobTarget
 from mini_flink.spec import PAUSED, SERVE, STANDBY, TRIAL
@@ -38,6 +39,9 @@ ABORT, ENDED = "abort", "ended"
 TRIALS = (TRIAL_START, TRIAL_ASK, TRIAL_END)
 
 ATTEMPTS = 3
+SHORT_COPY_MS = 250
+"""What changes in so short a time is left to ``build``, for which clients wait."""
+MAX_COPIES = 6
 HELD_LIMIT_MS = 60_000
 """How long clients may be kept waiting before everything goes back."""
 
@@ -119,7 +123,8 @@ class Changeover:
         generation, draft = self._folder.draft_generation()
         goal, old = self._goal, self._old
         self._draft = draft
-        self._label = f"g{generation}.{self._attempt}"
+        self._label = ""
+        self._copies = 0
         self._next = replace(
             old,
             generation=generation,
@@ -149,10 +154,12 @@ class Changeover:
         }
 
     def _enter(self, phase: str) -> None:
-        self._times_ms[self.phase] = self._now_ms - self._phase_began_ms if self._phase_began_ms else 0
+        if self._phase_began_ms:
+            took_ms = self._now_ms - self._phase_began_ms
+            self._times_ms[self.phase] = self._times_ms.get(self.phase, 0) + took_ms
         self._phase_began_ms = self._now_ms
         self.phase = phase
-        self._tell({"phase": phase})
+        self._tell({"phase": phase, "copies": self._copies})
 
     def _prepared(self, facts: Mapping[str, Any]) -> None:
         """The resharder has loaded the job, and its state fits."""
@@ -170,17 +177,32 @@ class Changeover:
         self._next_operator = int(facts["next_operator"])
         self._fleet.draft(self._next)
         self._tell({"findings": facts["findings"]})
+        self._track()
+        self._fleet.prepare(self._next, 2 if self._goal.is_upgrade else 1)
+
+    def _track(self) -> None:
         self._enter(TRACK)
+        last, self._label = self._label, f"g{self._next.generation}.{self._attempt}.{self._copies + 1}"
         self._await(self._fleet.workers)
-        self._fleet.send(self._fleet.workers, wire.TRACK, {"label": self._label})
+        order = {"label": self._label, "last": last, "folder": self._draft}
+        self._fleet.send(self._fleet.workers, wire.TRACK, order)
 
     def _copy(self) -> None:
         self._enter(COPY)
+        self._copies += 1
         if self._resharder is not None:
             self._await([self._resharder])
-            self._fleet.send([self._resharder], wire.COPY, {})
-        if self._goal.is_upgrade:
+            self._fleet.send([self._resharder], wire.COPY, {"again": self._copies > 1})
+        if self._goal.is_upgrade and self._copies == 1:
             self._start_gateways()
+
+    def _copied(self) -> None:
+        """A copy that took long leaves much to be added: better now than while clients wait."""
+        was_short = self._now_ms - self._phase_began_ms <= SHORT_COPY_MS
+        if was_short or self._copies == MAX_COPIES:
+            self._hold()
+        else:
+            self._track()
 
     def _start_gateways(self) -> None:
         """Those that know the new job, in slots of their own: the old ones have clients to answer."""
@@ -289,6 +311,7 @@ class Changeover:
             "pause_ms": pause_ms,
             "duration_ms": self._now_ms - self._began_ms,
             "attempts": self._attempt,
+            "copies": self._copies,
             "phases_ms": dict(self._times_ms),
         }
         what = f"{self._goal.kind} done: {self._next.workers} workers, clients waited {pause_ms / 1000:.2f} s"
@@ -316,7 +339,7 @@ class Changeover:
             case "track":
                 self._copy()
             case "copy":
-                self._hold()
+                self._copied()
             case "hold":
                 self._finish()
             case "finish":
@@ -354,6 +377,8 @@ class Changeover:
         }
         if kind == wire.PROBED and self.phase == TRIAL_ASK:
             self._take_probed(member, data)
+        elif kind == answers.get(self.phase) and "reason" in data:
+            self._fail(f"{member.title}: {data['reason']}", EXIT_STORAGE)
         elif kind == answers.get(self.phase):
             self._has_done(member)
         return kind in (*answers.values(), wire.PROBED)
@@ -467,6 +492,7 @@ class Changeover:
 
     def _aborted(self) -> None:
         """Nobody is left who writes into the draft."""
+        self._fleet.end_spares()
         self._folder.drop_draft()
         if not self._retry:
             self.phase = ENDED
@@ -478,6 +504,7 @@ class Changeover:
         if self.phase == ABORT and not self._awaited and all(each.state == READY for each in everybody):
             self._tell({"retry": self._failure[0]})
             self._phase_began_ms = 0
+            self._times_ms.clear()
             try:
                 self.begin(now_ms)
             except MiniFlinkError as error:
