@@ -7,6 +7,8 @@ COMMANDS = (
     ("serve", "mini_flink.cli.serve", "serve a job over HTTP, with durable per-key state"),
     ("check", "mini_flink.cli.check", "show a job's steps and states, and what would become of stored state"),
     ("status", "mini_flink.cli.status", "processes, pending requests and counts of a running server"),
+    ("rescale", "mini_flink.cli.rescale", "give a running server more or fewer workers"),
+    ("upgrade", "mini_flink.cli.upgrade", "give a running server a new version of its job"),
     ("savepoint", "mini_flink.cli.savepoint", "take a snapshot of a running server, to keep"),
     ("dead-letters", "mini_flink.cli.dead_letters", "list the records that failed"),
     ("snapshot", "mini_flink.cli.snapshot", "list, show and verify snapshots"),

@@ -65,6 +65,17 @@ class Backlog:
         stages = (wire.decode_record(data).stage for data in self._undelivered())
         return Counter(self._routes.uid(stage) for stage in stages if self._routes.stage(stage) is None)
 
+    def reroutes(self) -> bool:
+        """Whether a record that is under way is for another subtask now, or for none."""
+        for data in self._undelivered():
+            record = wire.decode_record(data)
+            stage = self._routes.stage(record.stage)
+            if stage is None or stage.number != record.stage:
+                return True
+            if self._routes.subtask(stage, record.subtask, record.key) != record.subtask:
+                return True
+        return False
+
     def outboxes(self, counts: list[int], lost: Counter[str]) -> Iterator[tuple[int, bytes, bytes]]:
         """Worker, key and value of each record, in order per old channel.
 
@@ -98,21 +109,16 @@ class Backlog:
             yield from self._channel(sender, receiver)
 
     def _channel(self, sender: int, receiver: int) -> Iterator[bytes]:
-        sent = self.channels[sender].get(worker_name(receiver), _UNUSED)
+        """What the one has sent and the other has not committed; also that of a worker to itself."""
         position = self.channels[receiver].get(worker_name(sender), _UNUSED).position
-        if sender == receiver:
-            position = sent.acked
-        if not sent.acked <= position < sent.next:
-            raise self._hole(sender, receiver)
+        next = self.channels[sender].get(worker_name(receiver), _UNUSED).next
         peer = f"{worker_name(receiver)}/0".encode()
-        first, stop = (layout.outbox_key(peer, number) for number in (position + 1, sent.next))
-        expected = position + 1
-        for key, data in self._sources[sender].range(first, stop):
-            if layout.outbox_number(key) != expected:
-                break
-            expected += 1
+        first, stop = (layout.outbox_key(peer, number) for number in (position + 1, next))
+        count = 0
+        for _, data in self._sources[sender].range(first, stop):
+            count += 1
             yield data
-        if expected != sent.next:
+        if position + count + 1 != next:
             raise self._hole(sender, receiver)
 
     @staticmethod

@@ -251,6 +251,8 @@ class Engine:
             return effects
         if link.is_gateway and not self._new_session(link, message.session):
             return effects
+        if message.endpoint:  # a hello: its sender may not have heard of this incarnation, or generation
+            link.owes_position = True
         self._take_position(link, message, now)
         if message.records:
             self._take_records(link, message)
@@ -577,7 +579,8 @@ class Engine:
             items.update(link.flush_items())
         channels = [[link.peer, *link.durable_state()] for link in self._links.values()]
         items[layout.CHANNELS] = wire.pack(channels)
-        items[layout.EPOCH] = self.epoch.to_bytes(8, "big")
+        if self.epoch:
+            items[layout.EPOCH] = self.epoch.to_bytes(8, "big")
         self._changed.clear()  # what was acknowledged since the last commit is in the channels' state
         self._unsaved_bytes = 0
         self._flush_due_s = None

@@ -1,1 +1,1 @@
-"""The process that makes the next generation's folders while the old workers serve, and after they stopped."""
+"""The process that makes the next generation's folders, beside the old workers and after their end."""

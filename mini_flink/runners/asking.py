@@ -20,6 +20,7 @@ from mini_flink.transport.base import ipc_endpoint
 from mini_flink.transport.zmq import ZmqTransport
 
 ANSWER_S = 2.0
+_PLACE, _DETAIL, _HELP = "  --> ", "  - ", "  = help: "
 _LOOK_MS = 1000
 
 
@@ -30,7 +31,19 @@ class UnavailableError(MiniFlinkError):
 
 
 class RefusedError(MiniFlinkError):
-    """The server says no, or could not do it; the exit code is the server's."""
+    """The server says no, or could not do it, as ``told``; the exit code is the server's.
+
+    A reason may be an error as it was rendered elsewhere: its first line, the place, and what to do.
+    """
+
+    def __init__(self, told: Mapping[str, Any]) -> None:
+        first, *more = str(told["reason"]).strip().removeprefix("error: ").splitlines()
+        places = [line.removeprefix(_PLACE) for line in more if line.startswith(_PLACE)]
+        helps = [line.removeprefix(_HELP) for line in more if line.startswith(_HELP)]
+        message = f"{first} ({places[0]})" if places else first
+        super().__init__(message, help=str(told.get("help", "")) or "; ".join(helps))
+        self.details = tuple(line.removeprefix(_DETAIL) for line in more if line.startswith(_DETAIL))
+        self.exit_code = int(told.get("exit_code", EXIT_INTERNAL))
 
 
 def query(data_dir: str) -> dict[str, Any]:
@@ -74,9 +87,7 @@ def ask(
 def _judged(told: dict[str, Any]) -> dict[str, Any]:
     if told["ok"]:
         return {name: value for name, value in told.items() if name not in ("ok", "done")}
-    error = RefusedError(str(told["reason"]), help=str(told.get("help", "")))
-    error.exit_code = int(told.get("exit_code", EXIT_INTERNAL))
-    raise error
+    raise RefusedError(told)
 
 
 def _running(data_dir: str) -> dict[str, Any]:

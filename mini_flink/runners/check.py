@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,7 +133,6 @@ def _of_snapshot(text: str, directory: str, snapshots: str) -> _Found:
 
 
 def _of_folder(path: str, record: Mapping[str, Any]) -> _Found:
-    uids = {number: uid for uid, number in record["operators"].items()}
     with ExitStack() as stack:
         tables = [_open_table(path, record, worker, stack) for worker in range(record["workers"])]
         present = [table for table in tables if table is not None]

@@ -58,11 +58,6 @@ def split_state_prefix(prefix: bytes) -> tuple[int, int, int]:
     return key_group, operator, state
 
 
-def outbox_prefix(peer: str, session: int) -> bytes:
-    """What the keys of all outbox records of one session with ``peer`` start with."""
-    return OUTBOX + f"{peer}/{session}:".encode()
-
-
 def outbox_key(peer: bytes, number: int) -> bytes:
     """Where record ``number`` to ``peer`` lies."""
     return OUTBOX + peer + b":" + _NUMBER.pack(number)
@@ -71,12 +66,6 @@ def outbox_key(peer: bytes, number: int) -> bytes:
 def is_of_channels(key: bytes) -> bool:
     """Whether a key is written with every flush, not by a change of state: positions, epoch, outbox."""
     return key in (CHANNELS, EPOCH) or key.startswith(OUTBOX)
-
-
-def outbox_number(key: bytes) -> int:
-    """The number of the record that lies under ``key``."""
-    number: int = _NUMBER.unpack(key[-_NUMBER.size :])[0]
-    return number
 
 
 def registry_key(operator: int, name: str) -> bytes:

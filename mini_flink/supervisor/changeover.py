@@ -1,15 +1,16 @@
 """From one generation to the next while clients wait, not fail: rescale and upgrade.
 
-The old workers serve while a resharder copies their state into the next generation's folders. Then gateways
-let nobody in, the old workers finish and stop, the resharder adds what has changed since, the new workers
-start without running anything. Up to ``switch``, one durable step, everything can go back to how it was, and
-does, whatever fails; from then on the new generation counts, and everybody is told to go.
+The old workers serve while a resharder copies their state into the next generation's folders. Then nobody is
+let in, the old workers come to a stand, the resharder adds what has changed since, the new workers start
+without running anything. Up to ``switch``, one durable step, the old processes are all there: whatever fails,
+they are told to go on, as if nothing had been. From then on the new generation counts, and the old ones end.
 
     prepare   the resharder loads the job and says whether its state fits        old workers serve
-    track     workers begin to note which keys change
-    copy      the resharder copies; for an upgrade new gateways load, on standby
-    hold      gateways hold requests (upgrade: the old ones finish theirs and leave)        clients wait
-    finish    workers end their batch, flush, list what has changed, and leave
+    track     workers begin to note which keys change; new ones, still nameless, load the job
+    copy      the resharder copies; for an upgrade new gateways load, on standby. What has changed meanwhile
+              is tracked anew and copied again, until that is quick
+    hold      gateways hold requests (upgrade: the old ones accept no more)        clients wait
+    finish    workers end their batch, flush, list what has changed, and stand still
     build     the resharder adds that, and the records that were under way
     trial     (upgrade) workers on state that is thrown away; a new gateway asks them the probe
     start     the new workers recover, and wait
@@ -25,20 +26,27 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mini_flink import console, wire
-from mini_flink.errors import EXIT_CONFIG, EXIT_INTERNAL, MiniFlinkError
+from mini_flink.errors import EXIT_CONFIG, EXIT_INTERNAL, EXIT_STORAGE, MiniFlinkError
 from mini_flink.folder import DataFolder
 from mini_flink.jobs import JobTarget
 from mini_flink.spec import PAUSED, SERVE, STANDBY, TRIAL
 from mini_flink.supervisor.fleet import Fleet
-from mini_flink.supervisor.members import GONE, READY, STOPPING, WAITING, Member, describe_exit
+from mini_flink.supervisor.members import READY, STOPPING, Member, describe_exit
 
 PREPARE, TRACK, COPY, HOLD, FINISH, BUILD = "prepare", "track", "copy", "hold", "finish", "build"
 TRIAL_START, TRIAL_ASK, TRIAL_END, START, RELEASE = "trial", "probe", "trial end", "start", "release"
 ABORT, ENDED = "abort", "ended"
+TRIALS = (TRIAL_START, TRIAL_ASK, TRIAL_END)
 
 ATTEMPTS = 3
+SHORT_COPY_MS = 250
+"""What changes in so short a time is left to ``build``, for which clients wait."""
+MAX_COPIES = 6
 HELD_LIMIT_MS = 60_000
 """How long clients may be kept waiting before everything goes back."""
+
+IDLE_MS = 500
+"""How long old gateways wait for the next request of an idle connection, to close it with the answer."""
 
 Tell = Callable[[Mapping[str, Any]], None]
 
@@ -88,7 +96,7 @@ class Changeover:
         self._now_ms = 0
         self._held_ms: int | None = None
         self._began_ms = 0
-        self._awaited: set[str] = set()
+        self._awaited: set[Member] = set()
         self._retry = False
         self._failure: tuple[str, int] = ("", 0)
         self._workers: list[Member] = []
@@ -115,7 +123,8 @@ class Changeover:
         generation, draft = self._folder.draft_generation()
         goal, old = self._goal, self._old
         self._draft = draft
-        self._label = f"g{generation}.{self._attempt}"
+        self._label = ""
+        self._copies = 0
         self._next = replace(
             old,
             generation=generation,
@@ -145,10 +154,12 @@ class Changeover:
         }
 
     def _enter(self, phase: str) -> None:
-        self._times_ms[self.phase] = self._now_ms - self._phase_began_ms if self._phase_began_ms else 0
+        if self._phase_began_ms:
+            took_ms = self._now_ms - self._phase_began_ms
+            self._times_ms[self.phase] = self._times_ms.get(self.phase, 0) + took_ms
         self._phase_began_ms = self._now_ms
         self.phase = phase
-        self._tell({"phase": phase})
+        self._tell({"phase": phase, "copies": self._copies})
 
     def _prepared(self, facts: Mapping[str, Any]) -> None:
         """The resharder has loaded the job, and its state fits."""
@@ -166,17 +177,32 @@ class Changeover:
         self._next_operator = int(facts["next_operator"])
         self._fleet.draft(self._next)
         self._tell({"findings": facts["findings"]})
+        self._track()
+        self._fleet.prepare(self._next, 2 if self._goal.is_upgrade else 1)
+
+    def _track(self) -> None:
         self._enter(TRACK)
+        last, self._label = self._label, f"g{self._next.generation}.{self._attempt}.{self._copies + 1}"
         self._await(self._fleet.workers)
-        self._fleet.send(self._fleet.workers, wire.TRACK, {"label": self._label})
+        order = {"label": self._label, "last": last, "folder": self._draft}
+        self._fleet.send(self._fleet.workers, wire.TRACK, order)
 
     def _copy(self) -> None:
         self._enter(COPY)
+        self._copies += 1
         if self._resharder is not None:
             self._await([self._resharder])
-            self._fleet.send([self._resharder], wire.COPY, {})
-        if self._goal.is_upgrade:
+            self._fleet.send([self._resharder], wire.COPY, {"again": self._copies > 1})
+        if self._goal.is_upgrade and self._copies == 1:
             self._start_gateways()
+
+    def _copied(self) -> None:
+        """A copy that took long leaves much to be added: better now than while clients wait."""
+        was_short = self._now_ms - self._phase_began_ms <= SHORT_COPY_MS
+        if was_short or self._copies == MAX_COPIES:
+            self._hold()
+        else:
+            self._track()
 
     def _start_gateways(self) -> None:
         """Those that know the new job, in slots of their own: the old ones have clients to answer."""
@@ -192,25 +218,24 @@ class Changeover:
         self._enter(HOLD)
         self._held_ms = self._now_ms
         self._await(self._fleet.gateways)
-        if not self._goal.is_upgrade:
-            for gateway in self._fleet.gateways:
-                gateway.mode = PAUSED  # one that has to be started meanwhile holds from the beginning
-            self._fleet.send(self._fleet.gateways, wire.HOLD, {})
-            return
+        # One that has to be started meanwhile holds from the beginning.
+        mode = STANDBY if self._goal.is_upgrade else PAUSED
         for gateway in self._fleet.gateways:
-            self._fleet.send([gateway], wire.STOP, {"grace_ms": self._old.settings.request_timeout_ms})
-            gateway.state = STOPPING if gateway.running else GONE
-        self._awaited = {gateway.name for gateway in self._fleet.gateways if gateway.running}
-        self._held_ms = None  # they still answer; clients begin to wait when the last one has left
-        self._advance()
+            gateway.mode = mode
+        self._fleet.send(self._fleet.gateways, wire.HOLD, self._hold_order())
+
+    def _hold_order(self) -> dict[str, Any]:
+        """Gateways with the old code accept no more, so that nobody waits in them; others keep who comes."""
+        if not self._goal.is_upgrade:
+            return {}
+        grace_ms = self._old.settings.request_timeout_ms
+        return {"close_doors": True, "grace_ms": grace_ms, "idle_ms": IDLE_MS}
 
     def _finish(self) -> None:
-        self._held_ms = self._held_ms or self._now_ms
         self._enter(FINISH)
         self._await(self._fleet.workers)
-        for worker in self._fleet.workers:
-            worker.state = STOPPING
-        self._fleet.send(self._fleet.workers, wire.FINISH, {"label": self._label, "folder": self._draft})
+        order = {"label": self._label, "folder": self._draft}
+        self._fleet.send(self._fleet.workers, wire.FINISH, order)
 
     def _build(self) -> None:
         self._enter(BUILD)
@@ -241,14 +266,11 @@ class Changeover:
         self._enter(TRIAL_END)
         self._await(self._workers)
         for worker in self._workers:
-            worker.state = STOPPING
-            worker.kill()
+            self._dismiss(worker)
 
     def _release(self) -> None:
         """The point of no return: the next generation is the one that counts."""
-        self._enter(RELEASE)
-        old_gateways, plan = self._fleet.gateways, self._next
-        gateways = self._gateways or old_gateways
+        plan, gateways = self._next, self._gateways or self._fleet.gateways
         self._folder.switch(
             workers=plan.workers,
             parallelisms=dict(plan.parallelisms),
@@ -256,14 +278,18 @@ class Changeover:
             next_operator=self._next_operator,
             fingerprint=plan.fingerprint,
         )
-        self._fleet.switch(plan, self._workers, gateways)
+        self._enter(RELEASE)
+        leaving = self._fleet.switch(plan, self._workers, gateways)
         for member in (*self._workers, *gateways):
             member.generation, member.mode = plan.generation, SERVE
+        for member in leaving:
+            self._dismiss(member)
         self._await(gateways)
         self._fleet.send(self._workers, wire.GO, {})
         for gateway in gateways:
             self._fleet.send([gateway], wire.GO, self._go(gateway))
-        self._dismiss_resharder()
+        if self._resharder is not None:
+            self._dismiss(self._resharder)
 
     def _go(self, gateway: Member) -> dict[str, Any]:
         plan = self._fleet.plan
@@ -285,6 +311,7 @@ class Changeover:
             "pause_ms": pause_ms,
             "duration_ms": self._now_ms - self._began_ms,
             "attempts": self._attempt,
+            "copies": self._copies,
             "phases_ms": dict(self._times_ms),
         }
         what = f"{self._goal.kind} done: {self._next.workers} workers, clients waited {pause_ms / 1000:.2f} s"
@@ -293,20 +320,26 @@ class Changeover:
     # --- who has done what was asked --------------------------------------------------------------------
 
     def _await(self, members: list[Member]) -> None:
-        self._awaited = {member.name for member in members}
+        self._awaited = set(members)
 
     def _has_done(self, member: Member) -> None:
-        self._awaited.discard(member.name)
+        self._awaited.discard(member)
         self._advance()
 
     def _advance(self) -> None:
         if self._awaited:
             return
+        try:
+            self._go_on()
+        except MiniFlinkError as error:  # the disk is full, for example
+            self._fail(error.message, error.exit_code)
+
+    def _go_on(self) -> None:
         match self.phase:
             case "track":
                 self._copy()
             case "copy":
-                self._hold()
+                self._copied()
             case "hold":
                 self._finish()
             case "finish":
@@ -335,12 +368,20 @@ class Changeover:
         if kind == wire.FAILED and (member in self._fleet.others or member.role == "resharder"):
             self._fail(str(data["text"]), int(data["exit_code"]))
             return True
-        answers = {TRACK: wire.TRACKING, COPY: wire.COPIED, HOLD: wire.HELD, BUILD: wire.BUILT}
+        answers = {
+            TRACK: wire.TRACKING,
+            COPY: wire.COPIED,
+            HOLD: wire.HELD,
+            FINISH: wire.FINISHED,
+            BUILD: wire.BUILT,
+        }
         if kind == wire.PROBED and self.phase == TRIAL_ASK:
             self._take_probed(member, data)
+        elif kind == answers.get(self.phase) and "reason" in data:
+            self._fail(f"{member.title}: {data['reason']}", EXIT_STORAGE)
         elif kind == answers.get(self.phase):
             self._has_done(member)
-        return kind in (wire.TRACKING, wire.COPIED, wire.HELD, wire.BUILT, wire.PROBED)
+        return kind in (*answers.values(), wire.PROBED)
 
     def _take_ready(self, member: Member, data: Mapping[str, Any]) -> bool:
         """True if this was said to us alone, and the loop need not hear it."""
@@ -355,6 +396,8 @@ class Changeover:
             member.state = READY
             self._has_done(member)
             return True
+        if self.phase == HOLD and member in self._fleet.gateways and member.mode == STANDBY:
+            self._has_done(member)  # it had died: nobody waits in it
         if (
             self.phase == RELEASE
             and member.role == "gateway"
@@ -386,33 +429,19 @@ class Changeover:
             return True
         if member in self._fleet.others:
             return self._take_exit_of_new(member, status)
-        if self.phase == ABORT and member.state == STOPPING:
-            self._restart(member)
-            self._has_done(member)
-            return True
-        if self.phase == HOLD and member.role == "gateway" and member.state == STOPPING:
-            member.state = GONE
-            self._has_done(member)
-            return True
-        if member.role != "worker" or self.phase in (PREPARE, RELEASE, ABORT, ENDED):
-            return False
-        if self.phase == FINISH and status == 0:
-            member.state = GONE
-            self._has_done(member)
-            return True
-        finishing = self.phase == FINISH
-        if finishing:
-            member.state = GONE
-        self._fail(f"{member.title} died ({describe_exit(status)})", EXIT_INTERNAL, retry=True)
-        return finishing
+        if member.role == "worker" and self.phase in (TRACK, COPY, HOLD, FINISH, BUILD, *TRIALS, START):
+            # What it had noted of its changes is lost with it; the loop starts it again.
+            self._fail(f"{member.title} died ({describe_exit(status)})", EXIT_INTERNAL, retry=True)
+        return False
 
     def _take_exit_of_new(self, member: Member, status: int) -> bool:
-        """One of the next generation: at the end of its trial, or of an attempt, or by itself."""
+        """One that is to leave, at the end of its trial, its attempt, its generation; or one that died."""
         self._fleet.drop(member)
-        if self.phase in (TRIAL_END, ABORT):
+        if member.state == STOPPING:
             self._has_done(member)
         else:
-            self._fail(f"{member.title} of the new generation ended with status {status}", EXIT_INTERNAL)
+            died = f"{member.title} of the new generation died ({describe_exit(status)})"
+            self._fail(died, EXIT_INTERNAL, retry=True)
         return True
 
     # --- when it comes to nothing -----------------------------------------------------------------------
@@ -422,7 +451,7 @@ class Changeover:
         self._now_ms = now_ms
         held = self._held_ms is not None and now_ms - self._held_ms > HELD_LIMIT_MS
         if held and self.phase not in (RELEASE, ABORT, ENDED):
-            who = ", ".join(sorted(self._awaited))
+            who = ", ".join(sorted(member.title for member in self._awaited))
             self._fail(f"clients had waited a minute for {who} ({self.phase})", EXIT_INTERNAL)
 
     def due_ms(self) -> int | None:
@@ -441,31 +470,30 @@ class Changeover:
             return
         self._retry = retry and self._attempt < ATTEMPTS
         self._failure = (reason, exit_code)
-        console.event("warn", f"{self._goal.kind}: {reason.rstrip()}; the server goes on as it was")
+        back = "came to nothing, the server goes on as it was"
+        console.event("warn", f"{self._goal.kind} {back}: {reason.rstrip().removeprefix('error: ')}")
         self._enter(ABORT)
-        for member in list(self._fleet.others):
-            member.state = STOPPING
-            member.kill()
+        self._held_ms = None
+        leaving = list(self._fleet.others)
+        for member in leaving:
+            self._dismiss(member)
+        self._await([member for member in leaving if member.running])
         for member in (*self._fleet.workers, *self._fleet.gateways):
-            if member.state == STOPPING and member.running:
-                member.kill()
-            elif member.state == GONE:
-                self._restart(member)
-        leaving = [member for member in self._fleet if member.state == STOPPING and member.running]
-        self._await(leaving)
+            member.mode = SERVE
+            self._fleet.send([member], wire.GO, self._go(member))
         self._advance()
 
-    def _restart(self, member: Member) -> None:
-        member.state, member.start_at_ms, member.mode = WAITING, self._now_ms, SERVE
+    def _dismiss(self, member: Member) -> None:
+        """It is needed no more, and nothing that it has is."""
+        member.state = STOPPING
+        member.kill()
+        if not member.running:
+            self._fleet.drop(member)
 
     def _aborted(self) -> None:
         """Nobody is left who writes into the draft."""
+        self._fleet.end_spares()
         self._folder.drop_draft()
-        for gateway in self._fleet.gateways:
-            gateway.mode = SERVE
-            if gateway.running:
-                self._fleet.send([gateway], wire.GO, {"generation": gateway.generation})
-        self._held_ms = None
         if not self._retry:
             self.phase = ENDED
             self.result = {"ok": False, "reason": self._failure[0], "exit_code": self._failure[1]}
@@ -476,14 +504,10 @@ class Changeover:
         if self.phase == ABORT and not self._awaited and all(each.state == READY for each in everybody):
             self._tell({"retry": self._failure[0]})
             self._phase_began_ms = 0
+            self._times_ms.clear()
             try:
                 self.begin(now_ms)
             except MiniFlinkError as error:
                 self._retry = False
                 self._failure = (error.message, error.exit_code)
                 self._aborted()
-
-    def _dismiss_resharder(self) -> None:
-        if self._resharder is not None:
-            self._resharder.state = STOPPING
-            self._resharder.kill()

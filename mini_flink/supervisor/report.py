@@ -24,12 +24,14 @@ def pending_requests(members: Iterable[Member]) -> int:
 def build_report(
     plan: ServerPlan,
     members: Sequence[Member],
+    retired: Sequence[Member],
     *,
     state: str,
     url: str,
     incarnation: int,
     uptime_ms: int,
     snapshots: dict[str, Any],
+    restored: dict[str, str] | None,
 ) -> dict[str, Any]:
     """One object with stable names: the reply to a status request."""
     return {
@@ -41,8 +43,9 @@ def build_report(
         "uptime_ms": uptime_ms,
         "pending": pending_requests(members),
         "processes": [_supervisor(incarnation, state), *(_process(member) for member in members)],
-        "operators": _operators(plan, members),
+        "operators": _operators(plan, [*members, *retired]),
         "snapshots": snapshots,
+        "restored": restored,
     }
 
 
