@@ -14,13 +14,14 @@ from mini_flink.core.reshard import build, load
 from mini_flink.state import layout
 from mini_flink.state.memory import MemoryDisk, MemoryTable, MemoryView
 from tests.simulation.job import Job
-from tests.simulation.processes import Gateway, Worker
+from tests.simulation.processes import Gateway, Tell, Worker
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
 TRACK, COPY, HOLD, FINISH, BUILD = "track", "copy", "hold", "finish", "build"
 TRIAL, START, RELEASE, OVER = "trial", "start", "release", "over"
+MAX_COPIES = 3
 PATIENCE = 400
 """Steps after which clients have waited too long and everything goes back."""
 
@@ -52,7 +53,7 @@ class Changeover:
         self._generation = world.folder.generation + 1
         self._is_upgrade = upgrade
         self._copies_ahead = world.rng.random() < 0.7
-        self._label = f"g{self._generation}.{world.new_serial()}"
+        self._copies = 0
         self._views: dict[int, MemoryView] = {}
         self._drafts: list[Items] | None = None
         self._tails: dict[int, set[bytes] | None] = {}
@@ -62,9 +63,7 @@ class Changeover:
         self._gateways: list[Gateway] = []
         self._waited = 0
         world.supervisor.suspend()
-        self._await(world.workers)
-        for worker in world.workers:
-            world.mail(worker, lambda worker=worker: worker.track(self._label, self._done(worker, TRACK)))
+        self._track()
 
     @property
     def newcomers(self) -> list[Worker | Gateway]:
@@ -74,14 +73,24 @@ class Changeover:
     # --- who has done what was asked --------------------------------------------------------------------
 
     def _await(self, processes: Iterable[Worker | Gateway]) -> None:
-        self._awaited = {process.name for process in processes}
+        self._awaited = set(processes)
 
     def _done(self, process: Worker | Gateway, phase: str) -> Callable[[], None]:
         def done() -> None:
             if self.phase == phase:
-                self._awaited.discard(process.name)
+                self._awaited.discard(process)
 
         return done
+
+    def _told(self, worker: Worker, phase: str) -> Tell:
+        """The same, with the keys that a worker has changed since it was last asked."""
+
+        def told(keys: set[bytes] | None) -> None:
+            if self.phase == phase:
+                self._tails[worker.index] = keys
+                self._awaited.discard(worker)
+
+        return told
 
     @property
     def has_patience(self) -> bool:
@@ -106,29 +115,49 @@ class Changeover:
 
     # --- the way ----------------------------------------------------------------------------------------
 
+    def _track(self) -> None:
+        world = self._world
+        self.phase = TRACK
+        self._await(world.workers)
+        label = f"g{self._generation}.{world.new_serial()}"
+        for worker in world.workers:
+            world.mail(worker, partial(worker.track, label, self._told(worker, TRACK)))
+
     def _after_track(self) -> None:
         self.phase = COPY
-        if self._is_upgrade:
+        self._views.clear()
+        self._copies += 1
+        if self._is_upgrade and self._copies == 1:
             slots = [gateway.slot for gateway in self._world.gateways]
             first = 0 if min(slots) else len(slots)
             self._gateways = [
-                Gateway(self._world, slot, self._job, self._generation, standby=True)
+                Gateway(self._world, slot, self._job, self._generation)
                 for slot in range(first, first + len(slots))
             ]
             for gateway in self._gateways:
-                gateway.start()
+                gateway.start(standby=True)
 
     def _copy(self) -> None:
-        """One worker's table as it is now, beside the worker."""
+        """One worker's table as it is now, beside the worker; then what is in all of them."""
         missing = [worker for worker in self._world.workers if worker.index not in self._views]
-        if self._copies_ahead and missing:
+        if not self._copies_ahead:
+            self._hold()
+        elif missing:
             worker = self._world.rng.choice(missing)
             self._views[worker.index] = MemoryView(worker.disk.table.items)
-            return
-        if self._copies_ahead:
-            sources = [self._views[index] for index in sorted(self._views)]
-            self._drafts = self._bulk(sources)
-        self._hold()
+        else:
+            self._drafts = self._copied([self._views[index] for index in sorted(self._views)])
+            if self._copies < MAX_COPIES and self._world.rng.random() < 0.4:
+                self._track()
+            else:
+                self._hold()
+
+    def _copied(self, sources: Sequence[Source]) -> list[Items]:
+        """Everything, or what the workers say has changed since the last time."""
+        if self._drafts is None or None in self._tails.values():
+            return self._bulk(sources)
+        self._add_tails(sources, self._drafts)
+        return self._drafts
 
     def _bulk(self, sources: Sequence[Source]) -> list[Items]:
         drafts: list[Items] = [{} for _ in range(self._job.workers)]
@@ -141,40 +170,29 @@ class Changeover:
         self.phase = HOLD
         self._await(world.gateways)
         for gateway in world.gateways:
-            if self._is_upgrade and gateway.is_down:
-                gateway.left = True
-                self._awaited.discard(gateway.name)
-            elif self._is_upgrade:
+            held = self._done(gateway, HOLD)
+            if self._is_upgrade:
                 turns = world.rng.choice((3, 30, 1000))
-                world.mail(gateway, lambda gateway=gateway, turns=turns: gateway.leave(turns))
+                world.mail(
+                    gateway, lambda gateway=gateway, turns=turns, held=held: gateway.close_doors(turns, held)
+                )
             else:
-                done = self._done(gateway, HOLD)
-                world.mail(gateway, lambda gateway=gateway, done=done: gateway.hold(done))
+                world.mail(gateway, lambda gateway=gateway, held=held: gateway.hold(held))
 
     def _after_hold(self) -> None:
         self.phase = FINISH
         self._await(self._world.workers)
-        staying = [gateway.name for gateway in self._world.gateways if not gateway.left]
+        gateways = [gateway.name for gateway in self._world.gateways]
         for worker in self._world.workers:
-            self._world.mail(worker, lambda worker=worker: worker.finish(self._label, staying, self._left))
-
-    def _left(self, worker: Worker, keys: set[bytes] | None) -> None:
-        """A worker has stopped, with everything in its table and these keys changed since ``track``."""
-        if self.phase == FINISH:
-            self._tails[worker.index] = keys
-            self._awaited.discard(worker.name)
+            self._world.mail(worker, partial(worker.finish, gateways, self._told(worker, FINISH)))
 
     def _after_finish(self) -> None:
-        """All have stopped: their tables are a consistent cut."""
+        """All stand still: their tables are a consistent cut."""
         self.phase = BUILD
         sources = self._sources()
         whole: list[Items] = [{} for _ in range(self._job.workers)]
         load(self._job.reshard(sources, self._old), lambda worker, items: whole[worker].update(items))
-        drafts = self._drafts
-        if drafts is None or None in self._tails.values():
-            drafts = self._bulk(sources)
-        else:
-            self._add_tails(sources, drafts)
+        drafts = self._copied(sources)
         self._add_closing(sources, drafts)
         self._world.check(drafts == whole, "copying ahead gives other tables than copying at once")
         for draft in drafts:
@@ -187,7 +205,7 @@ class Changeover:
         return [MemoryView(worker.disk.table.items) for worker in self._world.workers]
 
     def _add_tails(self, sources: Sequence[Source], drafts: list[Items]) -> None:
-        self._world.events["copied ahead"] += 1
+        self._world.events["copied again"] += 1
         machine = self._job.reshard(sources, self._old)
         for index, keys in self._tails.items():
             for worker, key, value in machine.tail(index, keys or ()):
@@ -251,20 +269,23 @@ class Changeover:
         world, workers = self._world, self._workers
         self.phase = RELEASE
         world.folder.switch(self._job, self._disks)
+        leaving: list[Worker | Gateway] = [*world.workers]
         world.workers = workers
         if self._is_upgrade:
+            leaving += world.gateways
             world.gateways = self._gateways
         self._workers, self._gateways = [], []
+        for process in leaving:
+            process.die()
         self._await(world.gateways)
         for worker in world.workers:
             world.mail(worker, worker.go)
         for gateway in world.gateways:
             gateway.generation, gateway.job = self._generation, self._job
-            gateway.starts_on_standby = False
             world.mail(gateway, lambda gateway=gateway: self._go(gateway))
         for gateway in world.gateways:
             if gateway.is_down:
-                self._awaited.discard(gateway.name)
+                self._awaited.discard(gateway)
         world.events[f"{self._kind} switched"] += 1
 
     def _go(self, gateway: Gateway) -> None:
@@ -281,45 +302,38 @@ class Changeover:
 
     # --- when it comes to nothing -----------------------------------------------------------------------
 
-    def holds(self, gateway: Gateway) -> Callable[[], None] | None:
-        """What a gateway that is started now says once it holds; None: it serves."""
-        if self._is_upgrade or gateway not in self._world.gateways:
-            return None
-        if self.phase in (HOLD, FINISH, BUILD, START):
-            return self._done(gateway, HOLD)
-        return None
+    def start(self, gateway: Gateway) -> None:
+        """Start a gateway again: once nobody is let in any more, it must not let anybody in either."""
+        if gateway not in self._world.gateways or self.phase in (TRACK, COPY, RELEASE, OVER):
+            gateway.start()
+        elif self._is_upgrade:
+            gateway.start(standby=True)
+            self._done(gateway, HOLD)()
+        else:
+            gateway.start(self._done(gateway, HOLD))
 
     def ended(self, process: Worker | Gateway) -> None:
         """A process is gone."""
         if self.phase == RELEASE:
-            self._awaited.discard(process.name)
+            self._awaited.discard(process)
         elif process in self._gateways or process in self._workers:
             self.abort()
         elif isinstance(process, Worker) and process in self._world.workers:
-            if not process.left:
-                self.abort()
-        elif isinstance(process, Gateway) and self._is_upgrade and self.phase in (HOLD, FINISH):
-            process.left = True
-            self._awaited.discard(process.name)
+            self.abort()  # what it had noted of its changes is lost with it
 
     def abort(self) -> None:
-        """Back to how it was: the old disks are untouched."""
+        """Back to how it was: everybody is still there, and told to go on."""
         if self.phase in (RELEASE, OVER):
             return
-        world, newcomers, phase = self._world, self.newcomers, self.phase
-        world.events[f"{self._kind} aborted in {phase}"] += 1
+        world, newcomers = self._world, self.newcomers
+        world.events[f"{self._kind} aborted in {self.phase}"] += 1
         self.phase = OVER
         self._workers, self._gateways = [], []
         for process in newcomers:
             process.die()
         for worker in world.workers:
-            if phase not in (TRACK, COPY, HOLD):  # told to finish, or about to hear it
-                worker.die()
-            worker.left = False
+            world.mail(worker, worker.go)
         for gateway in world.gateways:
-            if self._is_upgrade and phase not in (TRACK, COPY):
-                gateway.die()
-            gateway.left = False
             world.mail(
                 gateway, lambda gateway=gateway: gateway.go(gateway.generation, gateway.job, world.workers)
             )

@@ -28,7 +28,8 @@ from tests.simulation.job import FEED, MAX_PARALLELISM, TOTAL, Job, Tasks
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-Tails = Callable[["Worker", set[bytes] | None], None]
+Tell = Callable[[set[bytes] | None], None]
+"""Tells the supervisor that what it asked for is done, and which keys have changed (None: too many)."""
 
 
 @dataclass
@@ -61,8 +62,8 @@ class Worker:
         self.disk = disk
         self.incarnation = 0
         self.host: Host | None = None
-        self.left = False
-        self._finishing: tuple[str, Tails] | None = None
+        self._label = ""
+        self._finishing: Tell | None = None
 
     @property
     def endpoint(self) -> str:
@@ -75,7 +76,7 @@ class Worker:
     def start(self, *, paused: bool = False, trial: bool = False) -> None:
         world = self.world
         self.incarnation = world.folder.raise_incarnation(self.name)
-        self.left = False
+        self._label = ""
         self._finishing = None
         self.fuse = Fuse()
         if not trial and world.rng.random() < world.chaos.crash:
@@ -185,7 +186,7 @@ class Worker:
             if self.copying.work and rng.random() < world.chaos.copy:
                 self.copying.run_one()
             self.snapshots.turn()
-            self._leave_if_done()
+            self._finish_if_drained()
 
     # --- snapshots --------------------------------------------------------------------------------------
 
@@ -205,47 +206,48 @@ class Worker:
 
     # --- from one generation to the next ----------------------------------------------------------------
 
-    def track(self, label: str, done: Callable[[], None]) -> None:
-        if self.host is not None:
-            self.engine.track_changes(label)
-            self.world.tell(self, done)
+    def track(self, label: str, tracked: Tell) -> None:
+        """From here on changes count for ``label``; those since the last one are told."""
+        if self.host is None:
+            return
+        last, self._label = self._label, label
+        keys = self.engine.changed.since(last) if last else None
+        self.engine.track_changes(label)
+        self.engine.changed.forget(last)
+        self.world.tell(self, lambda: tracked(keys))
 
-    def finish(self, label: str, gateways: Sequence[str], left: Tails) -> None:
-        """Run nothing more; leave when the gateways have all that was for them."""
+    def finish(self, gateways: Sequence[str], finished: Tell) -> None:
+        """Run nothing more, and come to a stand."""
         if self.host is not None:
-            self._finishing = (label, left)
+            self._finishing = finished
             self.engine.paused = True
             self.engine.forget_gateways_but(gateways)
 
-    def _leave_if_done(self) -> None:
-        host, finishing = self.host, self._finishing
-        if host is None or finishing is None or not self.engine.drained or host.is_held:
+    def _finish_if_drained(self) -> None:
+        """Once the gateways have all that was for them: flush, tell what has changed, and stand still."""
+        host, finished = self.host, self._finishing
+        if host is None or finished is None or host.is_held or not self.engine.drained:
             return
-        self.snapshots.close()
-        clean: list[bool] = []
-        self.guarded(lambda host: clean.append(host.close()))
-        if self.host is None:
-            return
-        label, left = finishing
-        if not clean[0]:
-            self.die()
-            return
-        self.left = True
-        self.host = None
-        self.disk.crash()
-        self.world.ended(self)
-        left(self, self.engine.changed.since(label))
+        self._finishing = None
+        flushed: list[bool] = []
+        self.guarded(lambda host: flushed.append(host.flush_all()))
+        if self.host is not None and flushed[0]:
+            keys = self.engine.changed.since(self._label)
+            self.world.tell(self, lambda: finished(keys))
 
     def go(self) -> None:
-        """The next generation counts, and this is one of its workers."""
+        """Run again, or for the first time."""
         if self.host is not None:
+            self._finishing = None
+            self.engine.changed.forget(self._label)
+            self._label = ""
             self.engine.paused = False
 
 
 class Gateway:
     """A gateway's slot: nothing of it is durable but the number of its incarnations."""
 
-    def __init__(self, world: World, slot: int, job: Job, generation: int, *, standby: bool = False) -> None:
+    def __init__(self, world: World, slot: int, job: Job, generation: int) -> None:
         self.world = world
         self.slot = slot
         self.name = gateway_name(slot)
@@ -253,11 +255,10 @@ class Gateway:
         self.job = job
         self.incarnation = 0
         self.map: PendingMap[Request] | None = None
-        self.starts_on_standby = self.is_standby = standby
-        self.left = False
+        self.is_standby = False
         self._holding = False
         self._held: Callable[[], None] | None = None
-        self._leave_when: int | None = None
+        self._closed_for: int | None = None
         self._door: list[Request] = []
 
     @property
@@ -268,26 +269,20 @@ class Gateway:
     def is_down(self) -> bool:
         return self.map is None
 
-    @property
-    def is_leaving(self) -> bool:
-        return self._leave_when is not None
-
-    def start(self, held: Callable[[], None] | None = None) -> None:
-        """``held``: it holds from the beginning, and says so."""
+    def start(self, held: Callable[[], None] | None = None, *, standby: bool = False) -> None:
+        """``held``: it holds from the beginning, and says so. On ``standby`` it waits for its workers."""
         world = self.world
         self.incarnation = world.folder.raise_incarnation(self.name)
-        self.left = False
-        self._leave_when = None
-        self.is_standby = self.starts_on_standby
-        self._holding = held is not None or self.is_standby
+        self.is_standby = standby
+        self._closed_for = None
+        self._holding = held is not None or standby
         self._held = held
         self.transport = SimTransport(world, Fuse())
         identity = Identity(self.name, self.incarnation, self.generation, self.endpoint)
         self.map_job = self.job
         self.map = PendingMap(identity, self.slot, self.job.workers, capacity=64, window_bytes=400)
         world.listen(self)
-        if not self.is_standby:
-            self.greet(world.peers_of(self))
+        self.greet(world.peers_of(self))
         world.announce(self)
 
     def greet(self, peers: Iterable[Worker | Gateway]) -> None:
@@ -313,7 +308,7 @@ class Gateway:
                 self.transport.connect(effect.peer, effect.endpoint)
 
     def submit(self, request: Request) -> None:
-        if self.map is None or self.is_leaving:
+        if self.map is None or self._closed_for is not None:
             return
         if self._holding:
             self._door.append(request)
@@ -349,14 +344,12 @@ class Gateway:
         if self.map is None:
             return
         self.carry_out(self.map.due(self.world.now))
-        if self._held is not None and self.map.drained:
+        if self._held is not None and self._holding and self.map.drained:
             held, self._held = self._held, None
             self.world.tell(self, held)
-        if self._leave_when is not None:
-            self._leave_when -= 1
-            if not self.map or self._leave_when < 0:
-                self.left = True
-                self.die()
+        if self._closed_for is not None and not self._holding:
+            self._closed_for -= 1
+            self._holding = not self.map or self._closed_for < 0
 
     # --- from one generation to the next ----------------------------------------------------------------
 
@@ -364,9 +357,9 @@ class Gateway:
         """Number nothing new; ``held`` once the workers have committed all that was let in."""
         self._holding, self._held = True, held
 
-    def leave(self, turns: int) -> None:
-        """Take nothing more, and leave when all is answered, or at the deadline."""
-        self._leave_when = turns
+    def close_doors(self, turns: int, held: Callable[[], None]) -> None:
+        """Accept nobody, answer who is there, for so many turns at most; then hold."""
+        self._closed_for, self._held = turns, held
 
     def fail_pending(self) -> None:
         """A restore: nobody will answer those who wait."""
@@ -392,7 +385,7 @@ class Gateway:
         if self.is_standby or self.map.identity.generation != generation:
             self.change(generation, job, workers)
         self.is_standby = self._holding = False
-        self._held = None
+        self._held = self._closed_for = None
         door, self._door = self._door, []
         for request in door:
             self.submit(request)

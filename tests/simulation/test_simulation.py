@@ -24,7 +24,7 @@ EVENTS = {
     "restore",
     "rescale switched",
     "upgrade switched",
-    "copied ahead",
+    "copied again",
     "trial answered",
     "rescale aborted in hold",
     "upgrade aborted in hold",

@@ -202,7 +202,7 @@ class World:
             self._deliver_one()
         else:
             process = rng.choice(self.processes)
-            if process.is_down and not process.left:
+            if process.is_down:
                 self._start(process)
             process.turn()
 
@@ -210,7 +210,7 @@ class World:
         """Somebody is started again; the next generation's workers are started by who makes it."""
         change = self.changeover
         if isinstance(process, Gateway) and change is not None:
-            process.start(change.holds(process))
+            change.start(process)
         elif change is None or process not in change.newcomers:
             process.start()
 
@@ -257,7 +257,6 @@ class World:
         for process in processes:
             if isinstance(process, Worker) or process not in self.gateways or not but_gateways:
                 process.die()
-                process.left = False
         self.supervisor = Supervisor(self)
 
     def _begin_again(self) -> None:
@@ -332,7 +331,7 @@ class World:
             if self.rng.random() < 0.3:
                 self.changeover.abort()
         for process in self.processes:
-            if process.is_down and not process.left:
+            if process.is_down:
                 self._start(process)
             if not process.is_down:
                 self.announce(process)
@@ -350,7 +349,7 @@ class World:
 
     def _calm_turn(self) -> bool:
         for process in self.processes:
-            if process.is_down and not process.left:
+            if process.is_down:
                 self._start(process)
             if isinstance(process, Worker) and not process.is_down:
                 process.fuse.left = None
