@@ -7,6 +7,7 @@ seed says so, with the machine that ships (``Reshard``) on whatever the old work
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mini_flink.core.backlog import Source
