@@ -157,6 +157,12 @@ def test_state_that_its_registry_does_not_know_is_damage() -> None:
         list(reshard(old, plan(2, NEW)).state(1))
 
 
+def test_a_changed_key_of_which_nothing_is_written_yet_is_left_out_of_the_tail() -> None:
+    old, new = old_job(), plan(3, NEW)
+    key = layout.state_prefix(0, OLD["one"], 200) + keys.encode_key("k")
+    assert list(reshard(old, new).tail(0, [key])) == []
+
+
 def test_a_key_group_beyond_those_of_the_job_is_refused() -> None:
     old = old_job()
     old.tables[1][layout.state_prefix(8, OLD["one"], 0) + b"\x01"] = b"v"
