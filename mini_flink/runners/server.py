@@ -98,7 +98,8 @@ def _decide(
 ) -> ServerPlan:
     """The numbers of processes and operators; a graph that makes no plan is refused here."""
     numbers = folder.number_operators(node.uid for node in graph.nodes)
-    plan = plans.build(graph, folder.record.workers, numbers)
+    parallelisms = folder.record.parallelisms
+    plan = plans.build(graph, folder.record.workers, numbers, parallelisms)
     return ServerPlan(
         settings=settings,
         job=job,
@@ -113,6 +114,7 @@ def _decide(
         runtime_dir=runtime_dir,
         folder_id=folder.record.folder_id,
         generation=folder.record.generation,
+        parallelisms=parallelisms,
     )
 
 
