@@ -27,6 +27,7 @@ from mini_flink.core.base import Identity
 from mini_flink.core.pending import PendingMap
 from mini_flink.errors import EXIT_INTERNAL, MiniFlinkError
 from mini_flink.failures import FailureLog, render_error, render_running
+from mini_flink.faults import crash_point
 from mini_flink.gateway.app import GatewayApp, exchange
 from mini_flink.gateway.ingress import GatewayIngress
 from mini_flink.gateway.link import GatewayLink
@@ -106,6 +107,7 @@ class GatewayProcess:
             self._ingress.hold()
         if spec.mode == STANDBY:
             self._link.listen()
+            crash_point("on_standby")
             self._tell_ready()
             await self._let_go.wait()
         else:
@@ -139,6 +141,7 @@ class GatewayProcess:
 
     def _hold(self) -> None:
         self._ingress.hold()
+        crash_point("after_hold")
         self._told_held = False
         self._check_drained()
 
@@ -158,6 +161,7 @@ class GatewayProcess:
         elif data["generation"] != self._pending.identity.generation:
             await self._meet_generation(data)
         await self._begun.wait()
+        crash_point("before_release")
         self._told_held = True
         self._ingress.release()
         self._tell_ready()

@@ -69,8 +69,8 @@ class HttpServer:
     async def stop(self, grace_ms: int, idle_ms: int = 0) -> None:
         """Stop accepting, answer what is in flight, close; after ``grace_ms`` cut what is left.
 
-        Connections are left open for ``idle_ms``, to be closed with the answer to their next request: one that
-        is closed while idle may meet a request that was sent at the same moment.
+        Connections are left open for ``idle_ms``, to be closed with the answer to their next request: one
+        that is closed while idle may meet a request that was sent at the same moment.
         """
         self._server.close()
         self._connections.draining = True

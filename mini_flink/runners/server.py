@@ -14,11 +14,12 @@ from contextlib import ExitStack, closing
 
 import setproctitle
 
-from mini_flink import __version__, console
+from mini_flink import __version__, console, faults
 from mini_flink import plan as plans
 from mini_flink.config import Settings
 from mini_flink.folder import DataFolder, Start, default_folder, read_run
 from mini_flink.graph import JobGraph
+from mini_flink.ids import SUPERVISOR
 from mini_flink.jobs import JobTarget, load_graph
 from mini_flink.supervisor.cores import cores_at_hand
 from mini_flink.supervisor.fleet import Fleet
@@ -38,6 +39,7 @@ def serve(settings: Settings, job: JobTarget, *, child_modules: Mapping[str, str
     ``child_modules`` puts other programs in the place of workers and gateways, for tests of the supervisor.
     """
     setproctitle.setproctitle(SUPERVISOR_TITLE)
+    faults.enable(SUPERVISOR)
     with closing(ExitStack()) as stack:
         return _assemble(stack, settings, job, child_modules).run()
 

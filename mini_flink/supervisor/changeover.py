@@ -25,7 +25,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mini_flink import console, wire
-from mini_flink.errors import EXIT_CONFIG, EXIT_INTERNAL, MiniFlinkError
+from mini_flink.errors import (
+    EXIT_CONFIG,
+    EXIT_INTERNAL,
+    EXIT_TRY_AGAIN,
+    MiniFlinkError,
+    StorageError,
+    StorageFullError,
+)
+from mini_flink.faults import crash_point
 from mini_flink.folder import DataFolder
 from mini_flink.jobs import JobTarget
 from mini_flink.spec import PAUSED, SERVE, STANDBY, TRIAL
@@ -93,6 +101,7 @@ class Changeover:
         self._began_ms = 0
         self._awaited: set[str] = set()
         self._retry = False
+        self._cancelled = False
         self._failure: tuple[str, int] = ("", 0)
         self._workers: list[Member] = []
         self._gateways: list[Member] = []
@@ -130,7 +139,7 @@ class Changeover:
         self._resharder = self._fleet.new_resharder(self._next, self._task())
         self._fleet.others.append(self._resharder)
         self._enter(PREPARE)
-        self._fleet.start([self._resharder])
+        self._launch([self._resharder])
 
     def _task(self) -> dict[str, Any]:
         record = self._folder.record
@@ -152,6 +161,7 @@ class Changeover:
         self._phase_began_ms = self._now_ms
         self.phase = phase
         self._tell({"phase": phase})
+        crash_point(f"enter_{phase.replace(' ', '_')}")
 
     def _prepared(self, facts: Mapping[str, Any]) -> None:
         """The resharder has loaded the job, and its state fits."""
@@ -189,7 +199,7 @@ class Changeover:
             self._gateways.append(self._fleet.new_gateway(slot, self._next, STANDBY))
         self._fleet.others += self._gateways
         self._await([*self._gateways, *([self._resharder] if self._resharder else [])])
-        self._fleet.start(self._gateways)
+        self._launch(self._gateways)
 
     def _hold(self) -> None:
         self._enter(HOLD)
@@ -231,7 +241,13 @@ class Changeover:
         ]
         self._fleet.others += self._workers
         self._await(self._workers)
-        self._fleet.start(self._workers)
+        self._launch(self._workers)
+
+    def _launch(self, members: list[Member]) -> None:
+        try:
+            self._fleet.start(members)
+        except StorageError as error:
+            self._fail(error.message, error.exit_code)
 
     def _ask_probe(self) -> None:
         self._enter(TRIAL_ASK)
@@ -252,16 +268,21 @@ class Changeover:
 
     def _release(self) -> None:
         """The point of no return: the next generation is the one that counts."""
-        self._enter(RELEASE)
         old_gateways, plan = self._fleet.gateways, self._next
         gateways = self._gateways or old_gateways
-        self._folder.switch(
-            workers=plan.workers,
-            parallelisms=dict(plan.parallelisms),
-            operators=dict(plan.numbers),
-            next_operator=self._next_operator,
-            fingerprint=plan.fingerprint,
-        )
+        try:
+            self._folder.switch(
+                workers=plan.workers,
+                parallelisms=dict(plan.parallelisms),
+                operators=dict(plan.numbers),
+                next_operator=self._next_operator,
+                fingerprint=plan.fingerprint,
+            )
+        except StorageFullError as error:
+            self._fail(error.message, error.exit_code)
+            return
+        self._enter(RELEASE)
+        crash_point("after_switch")
         self._fleet.switch(plan, self._workers, gateways)
         for member in (*self._workers, *gateways):
             member.generation, member.mode = plan.generation, SERVE
@@ -393,24 +414,32 @@ class Changeover:
         if member in self._fleet.others:
             return self._take_exit_of_new(member, status)
         if self.phase == ABORT and member.state == STOPPING:
-            self._restart(member)
-            self._has_done(member)
-            return True
+            return self._take_exit_of_leaving(member, status)
         if self.phase == HOLD and member.role == "gateway" and member.state == STOPPING:
             member.state = GONE
             self._has_done(member)
             return True
         if member.role != "worker" or self.phase in (PREPARE, RELEASE, ABORT, ENDED):
             return False
-        if self.phase == FINISH and status == 0:
-            member.state = GONE
-            self._has_done(member)
-            return True
         finishing = self.phase == FINISH
         if finishing:
-            member.state = GONE
-        self._fail(f"{member.title} died ({describe_exit(status)})", EXIT_INTERNAL, retry=True)
+            _leave(member, status)
+        if finishing and status == 0:
+            self._has_done(member)
+        else:
+            self._fail(f"{member.title} died ({describe_exit(status)})", EXIT_INTERNAL, retry=True)
         return finishing
+
+    def _take_exit_of_leaving(self, member: Member, status: int) -> bool:
+        """One of the old ones that had been told to leave when everything went back."""
+        if member.role == "gateway":
+            if self._cancelled:
+                return False
+            self._restart(member)
+        else:
+            _leave(member, status)
+        self._has_done(member)
+        return True
 
     def _take_exit_of_new(self, member: Member, status: int) -> bool:
         """One of the next generation: at the end of its trial, or of an attempt, or by itself."""
@@ -433,34 +462,48 @@ class Changeover:
 
     def due_ms(self) -> int | None:
         """When ``step`` is to be called next."""
-        return None if self._held_ms is None else self._held_ms + HELD_LIMIT_MS
+        may_fail = self.phase not in (RELEASE, ABORT, ENDED)
+        return self._held_ms + HELD_LIMIT_MS if self._held_ms is not None and may_fail else None
 
     def cancel(self, reason: str, now_ms: int) -> None:
         """Somebody wants something else: back to how it was, if that is still possible."""
         self._now_ms = now_ms
+        self._cancelled = True
+        self._retry = False
         if self.phase not in (RELEASE, ENDED):
-            self._fail(reason, EXIT_INTERNAL)
+            self._fail(reason, EXIT_TRY_AGAIN)
 
     def _fail(self, reason: str, exit_code: int, *, retry: bool = False) -> None:
-        """Back to how it was: the old generation's folders are untouched."""
+        """Back to how it was: the old generation's folders are untouched.
+
+        Old gateways that were told to leave do so, with all answers given, and come again. Old workers come
+        when nobody is left of the new ones, whose names and progress pages are the same.
+        """
         if self.phase in (ABORT, ENDED, RELEASE):
             return
-        self._retry = retry and self._attempt < ATTEMPTS
+        self._retry = retry and self._attempt < ATTEMPTS and not self._cancelled
         self._failure = (reason, exit_code)
         back = "came to nothing, the server goes on as it was"
         console.event("warn", f"{self._goal.kind} {back}: {reason.rstrip().removeprefix('error: ')}")
         self._enter(ABORT)
         for member in list(self._fleet.others):
+            self._dismiss(member)
+        for worker in self._fleet.workers:
+            if worker.state == STOPPING:
+                worker.kill()
+        for gateway in self._fleet.gateways:
+            if gateway.state == GONE and not self._cancelled:
+                self._restart(gateway)
+        self._await([member for member in self._fleet if member.state == STOPPING and member.running])
+        self._advance()
+
+    def _dismiss(self, member: Member) -> None:
+        """One of the new ones; it may not have come as far as being started."""
+        if member.running:
             member.state = STOPPING
             member.kill()
-        for member in (*self._fleet.workers, *self._fleet.gateways):
-            if member.state == STOPPING and member.running:
-                member.kill()
-            elif member.state == GONE:
-                self._restart(member)
-        leaving = [member for member in self._fleet if member.state == STOPPING and member.running]
-        self._await(leaving)
-        self._advance()
+        else:
+            self._fleet.drop(member)
 
     def _restart(self, member: Member) -> None:
         member.state, member.start_at_ms, member.mode = WAITING, self._now_ms, SERVE
@@ -468,6 +511,10 @@ class Changeover:
     def _aborted(self) -> None:
         """Nobody is left who writes into the draft."""
         self._folder.drop_draft()
+        if not self._cancelled or any(gateway.running for gateway in self._fleet.gateways):
+            for worker in self._fleet.workers:
+                if worker.state == GONE or (worker.state == WAITING and worker.start_at_ms is None):
+                    self._restart(worker)
         for gateway in self._fleet.gateways:
             gateway.mode = SERVE
             if gateway.running:
@@ -494,3 +541,8 @@ class Changeover:
         if self._resharder is not None:
             self._resharder.state = STOPPING
             self._resharder.kill()
+
+
+def _leave(worker: Member, status: int) -> None:
+    """An old worker has ended: gone, or if it has not done so cleanly, waiting until it may be started."""
+    worker.state, worker.start_at_ms = (GONE if status == 0 else WAITING), None

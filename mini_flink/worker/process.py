@@ -176,6 +176,7 @@ class WorkerProcess:
 
     def _track(self, data: dict[str, Any]) -> None:
         self._worker.engine.track_changes(data["label"])
+        crash_point("after_track")
         self._tell(wire.TRACKING, {})
 
     def _finish(self, data: dict[str, Any]) -> None:
@@ -263,6 +264,7 @@ class WorkerProcess:
         self._snapshots.close()
         clean = self._worker.close()
         if self._finishing is not None and clean:
+            crash_point("before_tail")
             label, folder = self._finishing["label"], Path(self._finishing["folder"])
             write_tail(folder, self._spec.index, self._worker.engine.changed.since(label))
             crash_point("after_tail")

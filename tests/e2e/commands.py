@@ -1,13 +1,17 @@
-"""Commands that a second person gives while a server runs, as subprocesses; and crash points armed one by one."""
+"""What a second person does while a server runs: commands, as subprocesses; and crash points, one by one."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import psutil
 
 from tests.e2e.server import LIMIT_S, ROOT, Server
 
@@ -75,7 +79,10 @@ class Points:
     @property
     def environment(self) -> dict[str, str]:
         """What the server is to be started with."""
-        return {"MINI_FLINK_CRASH": ",".join(self._points), "MINI_FLINK_CRASH_ONCE_DIR": os.fspath(self._folder)}
+        return {
+            "MINI_FLINK_CRASH": ",".join(self._points),
+            "MINI_FLINK_CRASH_ONCE_DIR": os.fspath(self._folder),
+        }
 
     def arm(self, point: str) -> None:
         """The next process that comes there is killed."""
@@ -89,3 +96,23 @@ class Points:
         name, _, rest = point.partition("@")
         where, _, count = rest.partition(":")
         return self._folder / f"{name}-{where}-{count or 1}"
+
+
+def children(server: Server) -> dict[int, str]:
+    """The processes that a server has now, by their ids, with their titles."""
+    found = {}
+    for child in psutil.Process(server.process.pid).children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found[child.pid] = " ".join(child.cmdline())
+    return found
+
+
+def kill_everything(server: Server) -> None:
+    """``kill -9`` of all processes, also those that a status would not tell of; the supervisor first."""
+    everyone = children(server)
+    server.process.kill()
+    for pid in everyone:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    server.wait()
+    server.until_gone(list(everyone))

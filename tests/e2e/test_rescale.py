@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import pytest
-
-from mini_flink.errors import EXIT_CONFIG, EXIT_TRY_AGAIN, EXIT_UNAVAILABLE
+from mini_flink.errors import EXIT_CONFIG
 from tests.e2e import checks, ledgers
-from tests.e2e.client import Exchange, Load, post
-from tests.e2e.commands import Running, run
+from tests.e2e.client import Exchange, Load
+from tests.e2e.commands import run
 from tests.e2e.conftest import Serve
 from tests.e2e.seeds import SEED
 from tests.e2e.server import JOBS, Server
