@@ -153,7 +153,7 @@ class GatewayProcess:
 
     async def _go(self, data: dict[str, Any]) -> None:
         """Let everybody in again, with other workers if there is a new generation."""
-        if self._spec.mode == STANDBY:
+        if self._spec.mode == STANDBY and not self._let_go.is_set():
             self._pending.abandon()
             await self._meet_generation(data)
             self._let_go.set()
