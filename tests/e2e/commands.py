@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import psutil
 
+from mini_flink.faults import ANY
 from tests.e2e.server import LIMIT_S, ROOT, Server
 
 
@@ -79,10 +80,8 @@ class Points:
     @property
     def environment(self) -> dict[str, str]:
         """What the server is to be started with."""
-        return {
-            "MINI_FLINK_CRASH": ",".join(self._points),
-            "MINI_FLINK_CRASH_ONCE_DIR": os.fspath(self._folder),
-        }
+        points = ",".join(point if ":" in point else f"{point}:*" for point in self._points)
+        return {"MINI_FLINK_CRASH": points, "MINI_FLINK_CRASH_ONCE_DIR": os.fspath(self._folder)}
 
     def arm(self, point: str) -> None:
         """The next process that comes there is killed."""
@@ -95,7 +94,7 @@ class Points:
     def _file(self, point: str) -> Path:
         name, _, rest = point.partition("@")
         where, _, count = rest.partition(":")
-        return self._folder / f"{name}-{where}-{count or 1}"
+        return self._folder / f"{name}-{where}-{count or ANY}"
 
 
 def children(server: Server) -> dict[int, str]:
