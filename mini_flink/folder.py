@@ -254,8 +254,13 @@ class DataFolder:
 
     def switch(self, **changes: Any) -> None:
         """From now on the drafted generation counts, durably, with ``changes`` of the record."""
-        self._record = replace(self._record, generation=self._record.generation + 1, refused=False, **changes)
-        self._save()
+        before = self._record
+        self._record = replace(before, generation=before.generation + 1, refused=False, **changes)
+        try:
+            self._save()
+        except StorageFullError:  # the file is as it was, and so is what will be written into it later
+            self._record = before
+            raise
         self._unused = False
 
     def remove_older_generations(self) -> None:

@@ -6,8 +6,9 @@ without running anything. Up to ``switch``, one durable step, the old processes 
 they are told to go on, as if nothing had been. From then on the new generation counts, and the old ones end.
 
     prepare   the resharder loads the job and says whether its state fits        old workers serve
-    track     workers begin to note which keys change
-    copy      the resharder copies; for an upgrade new gateways load, on standby
+    track     workers begin to note which keys change; new ones, still nameless, load the job
+    copy      the resharder copies; for an upgrade new gateways load, on standby. What has changed meanwhile
+              is tracked anew and copied again, until that is quick
     hold      gateways hold requests (upgrade: the old ones accept no more)        clients wait
     finish    workers end their batch, flush, list what has changed, and stand still
     build     the resharder adds that, and the records that were under way
@@ -25,7 +26,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mini_flink import console, wire
-from mini_flink.errors import EXIT_CONFIG, EXIT_INTERNAL, MiniFlinkError
+from mini_flink.errors import (
+    EXIT_CONFIG,
+    EXIT_INTERNAL,
+    EXIT_STORAGE,
+    EXIT_TRY_AGAIN,
+    MiniFlinkError,
+    StorageFullError,
+)
+from mini_flink.faults import crash_point
 from mini_flink.folder import DataFolder
 from mini_flink.jobs import JobTarget
 from mini_flink.spec import PAUSED, SERVE, STANDBY, TRIAL
@@ -38,6 +47,9 @@ ABORT, ENDED = "abort", "ended"
 TRIALS = (TRIAL_START, TRIAL_ASK, TRIAL_END)
 
 ATTEMPTS = 3
+SHORT_COPY_MS = 250
+"""What changes in so short a time is left to ``build``, for which clients wait."""
+MAX_COPIES = 6
 HELD_LIMIT_MS = 60_000
 """How long clients may be kept waiting before everything goes back."""
 
@@ -94,6 +106,7 @@ class Changeover:
         self._began_ms = 0
         self._awaited: set[Member] = set()
         self._retry = False
+        self._cancelled = False
         self._failure: tuple[str, int] = ("", 0)
         self._workers: list[Member] = []
         self._gateways: list[Member] = []
@@ -119,7 +132,8 @@ class Changeover:
         generation, draft = self._folder.draft_generation()
         goal, old = self._goal, self._old
         self._draft = draft
-        self._label = f"g{generation}.{self._attempt}"
+        self._label = ""
+        self._copies = 0
         self._next = replace(
             old,
             generation=generation,
@@ -149,10 +163,13 @@ class Changeover:
         }
 
     def _enter(self, phase: str) -> None:
-        self._times_ms[self.phase] = self._now_ms - self._phase_began_ms if self._phase_began_ms else 0
+        if self._phase_began_ms:
+            took_ms = self._now_ms - self._phase_began_ms
+            self._times_ms[self.phase] = self._times_ms.get(self.phase, 0) + took_ms
         self._phase_began_ms = self._now_ms
         self.phase = phase
-        self._tell({"phase": phase})
+        self._tell({"phase": phase, "copies": self._copies})
+        crash_point(f"enter_{phase.replace(' ', '_')}")
 
     def _prepared(self, facts: Mapping[str, Any]) -> None:
         """The resharder has loaded the job, and its state fits."""
@@ -170,17 +187,32 @@ class Changeover:
         self._next_operator = int(facts["next_operator"])
         self._fleet.draft(self._next)
         self._tell({"findings": facts["findings"]})
+        self._track()
+        self._fleet.prepare(self._next, 2 if self._goal.is_upgrade else 1)
+
+    def _track(self) -> None:
         self._enter(TRACK)
+        last, self._label = self._label, f"g{self._next.generation}.{self._attempt}.{self._copies + 1}"
         self._await(self._fleet.workers)
-        self._fleet.send(self._fleet.workers, wire.TRACK, {"label": self._label})
+        order = {"label": self._label, "last": last, "folder": self._draft}
+        self._fleet.send(self._fleet.workers, wire.TRACK, order)
 
     def _copy(self) -> None:
         self._enter(COPY)
+        self._copies += 1
         if self._resharder is not None:
             self._await([self._resharder])
-            self._fleet.send([self._resharder], wire.COPY, {})
-        if self._goal.is_upgrade:
+            self._fleet.send([self._resharder], wire.COPY, {"again": self._copies > 1})
+        if self._goal.is_upgrade and self._copies == 1:
             self._start_gateways()
+
+    def _copied(self) -> None:
+        """A copy that took long leaves much to be added: better now than while clients wait."""
+        was_short = self._now_ms - self._phase_began_ms <= SHORT_COPY_MS
+        if was_short or self._copies == MAX_COPIES:
+            self._hold()
+        else:
+            self._track()
 
     def _start_gateways(self) -> None:
         """Those that know the new job, in slots of their own: the old ones have clients to answer."""
@@ -257,6 +289,7 @@ class Changeover:
             fingerprint=plan.fingerprint,
         )
         self._enter(RELEASE)
+        crash_point("after_switch")
         leaving = self._fleet.switch(plan, self._workers, gateways)
         for member in (*self._workers, *gateways):
             member.generation, member.mode = plan.generation, SERVE
@@ -289,6 +322,7 @@ class Changeover:
             "pause_ms": pause_ms,
             "duration_ms": self._now_ms - self._began_ms,
             "attempts": self._attempt,
+            "copies": self._copies,
             "phases_ms": dict(self._times_ms),
         }
         what = f"{self._goal.kind} done: {self._next.workers} workers, clients waited {pause_ms / 1000:.2f} s"
@@ -308,7 +342,7 @@ class Changeover:
             return
         try:
             self._go_on()
-        except MiniFlinkError as error:  # the disk is full, for example
+        except StorageFullError as error:  # nothing was written; any other error leaves it open, and ends us
             self._fail(error.message, error.exit_code)
 
     def _go_on(self) -> None:
@@ -316,7 +350,7 @@ class Changeover:
             case "track":
                 self._copy()
             case "copy":
-                self._hold()
+                self._copied()
             case "hold":
                 self._finish()
             case "finish":
@@ -354,6 +388,8 @@ class Changeover:
         }
         if kind == wire.PROBED and self.phase == TRIAL_ASK:
             self._take_probed(member, data)
+        elif kind == answers.get(self.phase) and "reason" in data:
+            self._fail(f"{member.title}: {data['reason']}", EXIT_STORAGE)
         elif kind == answers.get(self.phase):
             self._has_done(member)
         return kind in (*answers.values(), wire.PROBED)
@@ -431,19 +467,23 @@ class Changeover:
 
     def due_ms(self) -> int | None:
         """When ``step`` is to be called next."""
-        return None if self._held_ms is None else self._held_ms + HELD_LIMIT_MS
+        may_fail = self.phase not in (RELEASE, ABORT, ENDED)
+        return self._held_ms + HELD_LIMIT_MS if self._held_ms is not None and may_fail else None
 
     def cancel(self, reason: str, now_ms: int) -> None:
         """Somebody wants something else: back to how it was, if that is still possible."""
         self._now_ms = now_ms
-        if self.phase not in (RELEASE, ENDED):
-            self._fail(reason, EXIT_INTERNAL)
+        self._cancelled = True
+        self._retry = False
+        self._fail(reason, EXIT_TRY_AGAIN)
+        if self.phase == ABORT and not self._awaited:
+            self._aborted()
 
     def _fail(self, reason: str, exit_code: int, *, retry: bool = False) -> None:
-        """Back to how it was: the old generation's folders are untouched."""
+        """Back to how it was: the old processes stand where they stood, and their folders are untouched."""
         if self.phase in (ABORT, ENDED, RELEASE):
             return
-        self._retry = retry and self._attempt < ATTEMPTS
+        self._retry = retry and self._attempt < ATTEMPTS and not self._cancelled
         self._failure = (reason, exit_code)
         back = "came to nothing, the server goes on as it was"
         console.event("warn", f"{self._goal.kind} {back}: {reason.rstrip().removeprefix('error: ')}")
@@ -455,7 +495,8 @@ class Changeover:
         self._await([member for member in leaving if member.running])
         for member in (*self._fleet.workers, *self._fleet.gateways):
             member.mode = SERVE
-            self._fleet.send([member], wire.GO, self._go(member))
+            if member.running:
+                self._fleet.send([member], wire.GO, self._go(member))
         self._advance()
 
     def _dismiss(self, member: Member) -> None:
@@ -467,6 +508,7 @@ class Changeover:
 
     def _aborted(self) -> None:
         """Nobody is left who writes into the draft."""
+        self._fleet.end_spares()
         self._folder.drop_draft()
         if not self._retry:
             self.phase = ENDED
@@ -478,6 +520,7 @@ class Changeover:
         if self.phase == ABORT and not self._awaited and all(each.state == READY for each in everybody):
             self._tell({"retry": self._failure[0]})
             self._phase_began_ms = 0
+            self._times_ms.clear()
             try:
                 self.begin(now_ms)
             except MiniFlinkError as error:

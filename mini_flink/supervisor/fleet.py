@@ -16,7 +16,7 @@ from mini_flink.ids import SUPERVISOR, gateway_name, worker_name
 from mini_flink.spec import SERVE
 from mini_flink.supervisor.hangs import HangWatch
 from mini_flink.supervisor.listeners import Listeners
-from mini_flink.supervisor.members import CHILD_MODULES, STARTING, Member, Origin
+from mini_flink.supervisor.members import CHILD_MODULES, STARTING, Member, Origin, Spare
 from mini_flink.supervisor.spec import ServerPlan, build_spec, remove_remains, write_spec
 from mini_flink.transport.base import Transport
 
@@ -47,6 +47,7 @@ class Fleet:
         """The next generation while it is being made, and whoever makes it."""
         self.retired: list[Member] = []
         """Those that a generation had and the one that counts has not: what they counted still counts."""
+        self._spares: dict[str, list[Spare]] = {}
         self._alive_reader, self._alive_writer = os.pipe()
         self._endpoint = ""
 
@@ -123,6 +124,23 @@ class Fleet:
             (member for member in self if member.running and (member.name, member.incarnation) == who), None
         )
 
+    # --- spares -----------------------------------------------------------------------------------------
+
+    def prepare(self, plan: ServerPlan, times: int) -> None:
+        """Let the workers of ``plan`` load its job in advance, for so many starts."""
+        for index in range(plan.workers):
+            task = {"job": plan.job.as_dict(), "label": f"worker {index}", "console_lock": plan.console_lock}
+            self._spares[worker_name(index)] = [
+                Spare(self._child_modules["worker"], task, self._alive_reader, self._origin)
+                for _ in range(times)
+            ]
+
+    def end_spares(self) -> None:
+        """Those that were prepared and are not needed."""
+        for spare in [spare for spares in self._spares.values() for spare in spares]:
+            spare.end()
+        self._spares.clear()
+
     # --- starting ---------------------------------------------------------------------------------------
 
     def start_all(self) -> None:
@@ -185,7 +203,9 @@ class Fleet:
         )
         path = write_spec(plan, spec)
         fds = [fd for fd in (self._alive_reader, listen_fd) if fd >= 0]
-        member.start(self._child_modules[member.role], path, fds, self._origin)
+        spares = self._spares.get(member.name) if member in self.others else None
+        spare = spares.pop(0) if spares else None
+        member.start(self._child_modules[member.role], path, fds, self._origin, spare)
         member.state = STARTING
 
     # --- talking ----------------------------------------------------------------------------------------
@@ -225,6 +245,7 @@ class Fleet:
 
     def close(self) -> None:
         """Nothing of the run is left when this returns."""
+        self.end_spares()
         for member in self:
             member.kill()
         for member in self:

@@ -18,9 +18,16 @@ from mini_flink import console, faults, wire
 from mini_flink import plan as plans
 from mini_flink.config import Settings
 from mini_flink.core.base import Identity
-from mini_flink.errors import EXIT_STORAGE, IncompatibleError, MiniFlinkError, StorageFullError
+from mini_flink.errors import (
+    EXIT_STORAGE,
+    IncompatibleError,
+    MiniFlinkError,
+    StorageError,
+    StorageFullError,
+)
 from mini_flink.failures import render_error, render_running
 from mini_flink.faults import crash_point
+from mini_flink.graph import JobGraph
 from mini_flink.ids import SUPERVISOR
 from mini_flink.jobs import JobTarget, load_graph
 from mini_flink.locks import FolderLock
@@ -32,6 +39,7 @@ from mini_flink.transport.zmq import ZmqTransport
 from mini_flink.worker.background import ThreadBackground
 from mini_flink.worker.host import Capture
 from mini_flink.worker.snapshots import Order, WorkerSnapshots
+from mini_flink.worker.spare import called
 from mini_flink.worker.tails import write_tail
 from mini_flink.worker.trial import trial_devices
 from mini_flink.worker.worker import Devices, Place, Worker
@@ -46,8 +54,9 @@ SPACE_RETRY_MS = 1000
 class WorkerProcess:
     """One worker, from its specification to its end."""
 
-    def __init__(self, spec: ProcessSpec) -> None:
+    def __init__(self, spec: ProcessSpec, graph: JobGraph | None) -> None:
         self._spec = spec
+        self._graph = graph
         self._settings = Settings.from_dict(spec.settings)
         self._stopping = False
         self._finishing: dict[str, Any] | None = None
@@ -80,7 +89,7 @@ class WorkerProcess:
 
     def _open(self) -> None:
         spec = self._spec
-        graph = load_graph(JobTarget.from_dict(spec.job), quiet=True)
+        graph = self._graph or load_graph(JobTarget.from_dict(spec.job), quiet=True)
         console.install_logging()
         check_fingerprint(spec, graph)
         plan = plans.build(graph, spec.workers, spec.numbers, spec.parallelisms)
@@ -179,9 +188,23 @@ class WorkerProcess:
     # --- from one generation to the next ----------------------------------------------------------------
 
     def _track(self, data: dict[str, Any]) -> None:
-        self._label = data["label"]
-        self._worker.engine.track_changes(self._label)
-        self._tell(wire.TRACKING, {})
+        """From here on changes count for ``label``; those since ``last``, if any, are left to be copied."""
+        engine, last, self._label = self._worker.engine, data["last"], data["label"]
+        told: dict[str, Any] = {}
+        if last:
+            told = self._leave(Path(data["folder"]), last)
+        engine.track_changes(self._label)
+        engine.changed.forget(last)
+        crash_point("after_track")
+        self._tell(wire.TRACKING, told)
+
+    def _leave(self, folder: Path, label: str) -> dict[str, Any]:
+        """Leave the keys that have changed to the resharder; what to tell, which says if it failed."""
+        try:
+            write_tail(folder, self._spec.index, self._worker.engine.changed.since(label))
+        except StorageError as error:
+            return {"reason": error.message}
+        return {}
 
     def _finish(self, data: dict[str, Any]) -> None:
         """Run nothing more, and come to a stand."""
@@ -196,9 +219,9 @@ class WorkerProcess:
         self._finishing = None
         if not host.flush_all():
             return  # no space for it: nobody is told, and after a while everything goes back
-        write_tail(Path(order["folder"]), self._spec.index, host.engine.changed.since(order["label"]))
+        told = self._leave(Path(order["folder"]), order["label"])
         crash_point("after_tail")
-        self._tell(wire.FINISHED, {})
+        self._tell(wire.FINISHED, told)
 
     def _go(self) -> None:
         """Run again, or for the first time."""
@@ -295,13 +318,13 @@ def _say_storage_full(full: bool) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Be the worker that the specification in ``argv[1]`` describes."""
-    spec = ProcessSpec.read(argv[1])
-    faults.enable(spec.name)
-    setproctitle.setproctitle(f"mini_flink {spec.label}")
+    """Be the worker that the specification in ``argv[1]`` describes, or one that is told later who it is."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    console.install(spec.label, spec.console_lock)
+    setproctitle.setproctitle("mini_flink worker")
+    spec, graph = called(argv[1:])
+    faults.enable(spec.name)
+    setproctitle.setproctitle(f"mini_flink {spec.label}")
     # The supervisor asks a process that hangs where it is.
     console.show_place_on(signal.SIGUSR1, render_running)
-    return WorkerProcess(spec).run()
+    return WorkerProcess(spec, graph).run()
