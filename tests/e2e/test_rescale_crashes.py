@@ -123,10 +123,10 @@ def test_anybody_but_gateways_at_any_moment(serve: Serve) -> None:
     for number in (3, 1, 2):
         load.until_done(50)
         command = Running(server, "rescale", "--workers", str(number))
-        while command.runs:
-            time.sleep(rng.uniform(0.1, 1.0))
+        for _ in range(2):
+            time.sleep(rng.uniform(0.2, 1.5))
             victims = [pid for pid, title in children(server).items() if "gateway" not in title]
-            if victims and command.runs:
+            if command.runs:
                 kills += 1
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(rng.choice(victims), signal.SIGKILL)
