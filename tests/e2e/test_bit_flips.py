@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,7 +31,7 @@ PAGE_BYTES = 4096
 
 
 @pytest.fixture(scope="module")
-def left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def left(tmp_path_factory: pytest.TempPathFactory) -> Server:
     """What a server left that had taken snapshots, with more in its logs than in its tables."""
     options = ("--workers", "1", "--gateways", "1", "--snapshot-interval-s", "1")
     server = Server(tmp_path_factory.mktemp("left"), JOB, *options)
@@ -43,7 +43,7 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         server.kill_all()
     finally:
         server.clean_up()
-    yield server
+    return server
 
 
 def add(server: Server, amount: int) -> list[int]:
@@ -92,11 +92,10 @@ def a_root_page(file: Path) -> int:
     ],
     ids=["job", "incarnations", "log header", "log record", "meta page", "other meta page", "root page"],
 )
-def test_in_a_data_folder(serve: Serve, left: Server, pattern: str, find: object) -> None:
+def test_in_a_data_folder(serve: Serve, left: Server, pattern: str, find: Callable[[Path], int]) -> None:
     server = serve(JOB, "--gateways", "1")
     shutil.copytree(left.data_dir, server.data_dir)
     file = min(server.data_dir.glob(pattern))
-    assert callable(find)
     flip(file, find(file))
     since = server.launch()
     code = server.wait() if server.refuses(since) else 0
