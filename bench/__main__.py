@@ -1,6 +1,8 @@
 """``python -m bench``: mini_flink beside a bare Starlette handler (baseline) and a bare echo (ceiling).
 
-Needs wrk, and a machine that does nothing else meanwhile: about three minutes per round.
+Needs wrk, and a machine that does nothing else meanwhile: about three minutes per round. ``python -m bench
+snapshots``, ``rescale`` and ``upgrade`` measure what these cost those who are served meanwhile; each has
+options of its own.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from bench import report
+from bench import changeovers, report, snapshots
 from bench.rounds import run_rounds
 from bench.servers import KINDS, Kind
 
@@ -20,10 +22,15 @@ _RESULTS = Path(__file__).with_name("results")
 
 
 def main() -> int:
-    options = _parser().parse_args()
     if shutil.which("wrk") is None:
         print("bench needs wrk: apt-get install wrk", file=sys.stderr)
         return 69
+    match sys.argv[1:]:
+        case ["snapshots", *arguments]:
+            return snapshots.main(arguments)
+        case ["rescale" | "upgrade" as kind, *arguments]:
+            return changeovers.main(kind, arguments)
+    options = _parser().parse_args()
     kinds = _chosen(options.only)
     rounds = run_rounds(kinds, options.rounds, options.seconds, options.connections, tuple(options.serve))
     result = report.as_json(rounds, {**vars(options), "json": str(options.json)})

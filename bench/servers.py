@@ -94,20 +94,33 @@ class Server:
 @contextmanager
 def running(kind: Kind, extra_options: tuple[str, ...] = ()) -> Iterator[Server]:
     """A server on a fresh folder, from its start to its end."""
-    folder = Path(tempfile.mkdtemp(prefix="mini_flink_bench_"))
+    with folder_for(kind) as folder, serving(kind, folder, extra_options) as server:
+        yield server
+
+
+@contextmanager
+def folder_for(kind: Kind) -> Iterator[Path]:
+    """A fresh folder, gone afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix=f"bench-{kind.workload}-"))
     try:
-        began = time.monotonic()
-        if kind.is_mini_flink:
-            process, port = _start_mini_flink(kind, folder, extra_options)
-        else:
-            process, port = _start_uvicorn(kind, folder)
-        try:
-            _wait_for_reply(process, kind, port, folder, began)
-            yield Server(kind, process, folder, port, time.monotonic() - began)
-        finally:
-            _stop(process)
+        yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def serving(kind: Kind, folder: Path, extra_options: tuple[str, ...] = ()) -> Iterator[Server]:
+    """A server on ``folder``, from its start to its end."""
+    began = time.monotonic()
+    if kind.is_mini_flink:
+        process, port = _start_mini_flink(kind, folder, extra_options)
+    else:
+        process, port = _start_uvicorn(kind, folder)
+    try:
+        _wait_for_reply(process, kind, port, folder, began)
+        yield Server(kind, process, folder, port, time.monotonic() - began)
+    finally:
+        _stop(process)
 
 
 def _start_uvicorn(kind: Kind, folder: Path) -> tuple[subprocess.Popen[bytes], int]:

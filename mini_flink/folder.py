@@ -4,7 +4,7 @@
     job.json             the job, its workers, its operator numbers, and how the last run ended
     incarnations.json    how often each process was started
     run.json             where the running supervisor is found (advice, not state)
-    pages/w0.page        progress pages
+    pages/w0.g1.page     progress pages
     g1/w0/ g1/w1/ …      one folder per worker of a generation; the worker alone knows what is in it
     snapshots/           snapshots, unless they are kept elsewhere
 
@@ -36,7 +36,9 @@ FORMAT_VERSION = 2
 _WITHOUT_CHECKSUM = 1
 MAX_OPERATOR_NUMBER = 65_535
 _WORKER_FOLDER = re.compile(r"w\d+")
+_WORKER_PAGE = re.compile(r"w\d+\.g(\d+)\.page")
 _GENERATION_FOLDER = re.compile(r"g(\d+)")
+SNAPSHOTS = "snapshots"
 _OUR_FIRST_FILES = {"lock", "incarnations.json", "incarnations.json.new", "job.json.new", "lost+found"}
 
 
@@ -45,8 +47,10 @@ class JobRecord:
     """What job.json holds. ``durability`` is the weakest that what is in the folder may rest on.
 
     ``refused``: no start on this folder has ever come as far as serving, so it holds nothing to lose.
-    ``parallelisms`` are those that a rescale set, by uid; ``epoch`` is the last one given out; ``restored``
-    names the snapshot that the generation was restored from, if it was.
+    ``parallelisms`` are those that a rescale set, by uid; ``epoch`` is the last one given out. ``restored``
+    names the snapshot that the last restore went back to, if there was one, ``restored_because`` says why,
+    ``lost_since`` (ISO) from when on nothing is left, ``restored_generation`` which generation that made;
+    ``untouched``: nothing has been started on it yet.
     """
 
     job: str
@@ -64,18 +68,26 @@ class JobRecord:
     parallelisms: dict[str, int] = field(default_factory=dict)
     epoch: int = 0
     restored: str = ""
+    restored_because: str = ""
+    lost_since: str = ""
+    restored_generation: int = 0
+    untouched: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What somebody wants to start; ``workers`` None takes the folder's number, else ``default_workers``."""
+    """What somebody wants to start.
+
+    A new folder gets ``workers``, or ``default_workers`` if that is None. ``restores``: a snapshot is to take
+    the place of whatever is there.
+    """
 
     job: str
     max_parallelism: int
     durability: str
     workers: int | None = None
     default_workers: int = 1
-    accept_inconsistent_state: bool = False
+    restores: bool = False
 
 
 class DataFolder:
@@ -93,8 +105,8 @@ class DataFolder:
     def open(cls, path: str, start: Start) -> DataFolder:
         """Lock the folder, making it if need be, and check that ``start`` fits what it holds.
 
-        BusyError if another supervisor has it; FolderError if it is another job's, of another size, of a
-        newer version, not writable, or inconsistent after a power cut.
+        BusyError if another supervisor has it; FolderError if it is another job's, of another
+        ``max_parallelism``, of a newer version, or not writable.
         """
         path = os.path.abspath(path)
         _make(path)
@@ -113,6 +125,18 @@ class DataFolder:
     def record(self) -> JobRecord:
         """What is known of the job."""
         return self._record
+
+    @property
+    def holds_state(self) -> bool:
+        """Whether something was ever served from it, or restored into it."""
+        return not self._unused
+
+    @property
+    def is_inconsistent(self) -> bool:
+        """Whether a power cut may have taken more from one worker than from another: in ``process`` only."""
+        record = self._record
+        same_boot = record.boot_id == progress.boot_id().hex()
+        return self.holds_state and record.durability != "disk" and not record.clean and not same_boot
 
     def number_operators(self, uids: Iterable[str]) -> dict[str, int]:
         """A number for each uid: the one it has had, else one that none ever had. Durable with begin_run."""
@@ -142,9 +166,10 @@ class DataFolder:
             boot_id=progress.boot_id().hex(),
             clean=False,
             refused=False,
+            untouched=False,
         )
         if self.is_new:
-            self._write("incarnations.json", {"incarnations": {}})
+            self._save_incarnations()
         self._save()
 
     def mark_ready(self, durability: str) -> None:
@@ -168,8 +193,14 @@ class DataFolder:
         """Durably give each process its next incarnation; to be called before it is started."""
         raised = {name: self._incarnations.get(name, 0) + 1 for name in names}
         self._incarnations.update(raised)
-        self._write("incarnations.json", {"incarnations": self._incarnations})
+        self._save_incarnations()
         return raised
+
+    def skip_incarnations(self, used: Mapping[str, int]) -> None:
+        """Durably never give these, or lower ones, to anybody: records that they have made are restored."""
+        for name, incarnation in used.items():
+            self._incarnations[name] = max(incarnation, self._incarnations.get(name, 0))
+        self._save_incarnations()
 
     def process_folder(self, name: str, generation: int | None = None) -> str:
         """The folder of a worker, in the generation that counts if none is named; made if need be."""
@@ -196,14 +227,27 @@ class DataFolder:
         """How often each process was started."""
         return dict(self._incarnations)
 
+    def set_parallelisms(self, parallelisms: Mapping[str, int]) -> None:
+        """What is left of those that a rescale set. Durable with begin_run."""
+        self._record = replace(self._record, parallelisms=dict(parallelisms))
+
     def draft_generation(self) -> tuple[int, str]:
         """The number and the empty folder of the next generation; it counts once ``switch`` says so."""
+        if self.is_new:
+            self._claim()
         generation = self._record.generation + 1
         path = generation_folder(self.path, generation)
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(path)
         _make(path)
         return generation, path
+
+    def _claim(self) -> None:
+        """A crash must not leave a draft in a folder that nobody knows to be ours: it then holds nothing."""
+        self._record = replace(self._record, refused=True)
+        self._save_incarnations()
+        self._save()
+        self.is_new = False
 
     def drop_draft(self) -> None:
         """The next generation came to nothing."""
@@ -213,19 +257,24 @@ class DataFolder:
     def switch(self, **changes: Any) -> None:
         """From now on the drafted generation counts, durably, with ``changes`` of the record."""
         before = self._record
-        self._record = replace(before, generation=before.generation + 1, **changes)
+        self._record = replace(before, generation=before.generation + 1, refused=False, **changes)
         try:
             self._save()
         except StorageFullError:  # the file is as it was, and so is what will be written into it later
             self._record = before
             raise
+        self._unused = False
 
     def remove_older_generations(self) -> None:
-        """Nothing will go back to them."""
+        """Nothing will go back to them; a draft that a crash has left goes, too."""
         for name in os.listdir(self.path):
             found = _GENERATION_FOLDER.fullmatch(name)
             if found and int(found[1]) != self._record.generation:
                 shutil.rmtree(os.path.join(self.path, name), ignore_errors=True)
+        pages = os.path.join(self.path, "pages")
+        for name in os.listdir(pages) if os.path.isdir(pages) else ():
+            if (found := _WORKER_PAGE.fullmatch(name)) and int(found[1]) != self._record.generation:
+                os.unlink(os.path.join(pages, name))
 
     def write_run(self, run: Mapping[str, Any]) -> None:
         """Say where the running supervisor is found."""
@@ -239,6 +288,9 @@ class DataFolder:
     def close(self) -> None:
         """Give the lock back."""
         self._lock.release()
+
+    def _save_incarnations(self) -> None:
+        self._write("incarnations.json", {"incarnations": self._incarnations})
 
     def _save(self) -> None:
         self._write("job.json", asdict(self._record))
@@ -353,7 +405,7 @@ def _make(path: str) -> None:
 def _load(path: str, start: Start) -> tuple[JobRecord, bool]:
     content = _read_json(os.path.join(path, "job.json"))
     if content is None:
-        _refuse_foreign(path)
+        _refuse_foreign(path, start)
         return _new_record(start), True
     content.pop("format")
     try:
@@ -392,9 +444,14 @@ def _new_record(start: Start) -> JobRecord:
     )
 
 
-def _refuse_foreign(path: str) -> None:
+def _refuse_foreign(path: str, start: Start) -> None:
     foreign = sorted(set(os.listdir(path)) - _OUR_FIRST_FILES)
-    if foreign:
+    if foreign == [SNAPSHOTS] and not start.restores:
+        raise FolderError(
+            f"{path} holds snapshots and no state of a job",
+            help="--restore latest goes on from the last one; a new --data-dir begins anew",
+        )
+    if foreign and foreign != [SNAPSHOTS]:
         raise FolderError(
             f"{path} holds other files ({foreign[0]}) and no state of a job",
             help="choose an empty or a new folder with --data-dir",
@@ -407,34 +464,12 @@ def _check(path: str, record: JobRecord, start: Start) -> None:
             f"{path} belongs to job {record.job!r}, not to {start.job!r}",
             help=f"serve {record.job!r} from it, or choose another --data-dir",
         )
-    if start.workers not in (None, record.workers):
-        raise FolderError(
-            f"{path} holds the state of {_count(record.workers, 'worker')}, not of {start.workers}",
-            help="leave --workers away: the number cannot be changed yet",
-        )
     if record.max_parallelism != start.max_parallelism:
         raise FolderError(
             f"{path} was made with max_parallelism {record.max_parallelism}; the job now says "
             f"{start.max_parallelism}",
             help=f"set_max_parallelism({record.max_parallelism}): it decides where each key's state is kept",
         )
-    _check_consistent(path, record, start)
-
-
-def _check_consistent(path: str, record: JobRecord, start: Start) -> None:
-    """In ``process`` durability a power cut may take more from one worker than from another."""
-    same_boot = record.boot_id == progress.boot_id().hex()
-    if record.durability == "disk" or record.clean or same_boot or start.accept_inconsistent_state:
-        return
-    raise FolderError(
-        f"{path} was served with durability 'process' when the machine went down: its workers may have lost "
-        "the last seconds unevenly, and there is no snapshot to go back to",
-        help="--accept-inconsistent-state serves what is left; durability 'disk' survives power cuts",
-    )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _read_json(path: str) -> dict[str, Any] | None:

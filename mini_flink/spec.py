@@ -16,6 +16,8 @@ from mini_flink.errors import JobError, MiniFlinkError
 from mini_flink.graph import JobGraph
 
 SERVE, PAUSED, STANDBY, TRIAL = "serve", "paused", "standby", "trial"
+SPARE = "--spare"
+"""In the place of a specification's path: who the process is, it will be told."""
 _FIELDS = ("uid", "kind", "name", "parallelism", "inputs", "options")
 """The words for the parts of a fingerprint's entries."""
 

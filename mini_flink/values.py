@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import msgpack
@@ -43,6 +43,27 @@ def encode(value: object) -> bytes:
         return _encode_surrogates(value)
     except EncodeError as error:
         raise _located(error, value) from error.__cause__
+
+
+def encoder() -> Callable[[object], bytes]:
+    """An ``encode`` for one caller with many values: those that msgpack has itself cost a third.
+
+    >>> encode_one = encoder()
+    >>> encode_one(5) == encode(5), encode_one((1, 2)) == encode((1, 2))
+    (True, True)
+    """
+    pack = msgpack.Packer(buf_size=_BUFFER_BYTES).pack
+
+    def encode_one(value: object) -> bytes:
+        if type(value) in _PLAIN:
+            try:
+                data: bytes = pack(value)
+                return data
+            except (OverflowError, ValueError):  # more than 64 bits; lone surrogates
+                return encode(value)
+        return encode(value)
+
+    return encode_one
 
 
 def decode(data: bytes) -> Any:
@@ -140,6 +161,9 @@ def _ext_type(code: int, payload: bytes) -> msgpack.ExtType:
     # The constructor of ExtType checks, slowly, what holds here.
     return tuple.__new__(msgpack.ExtType, (code, payload))
 
+
+_PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes})
+"""Packed by msgpack without a callback, so that one packer can be used again."""
 
 # Keys, mostly: without the detour over msgpack's callback. Not int: most of them are msgpack's own.
 _PACKED_DIRECTLY: Final = frozenset(value_types.BY_TYPE) - {int}

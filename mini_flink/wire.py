@@ -40,11 +40,12 @@ BUILT = 24
 HOLD = 25
 HELD = 26
 FINISH = 27
-GO = 28
-PROBE = 29
-PROBED = 30
-ASK = 31
-TOLD = 32
+FINISHED = 28
+GO = 29
+PROBE = 30
+PROBED = 31
+ASK = 32
+TOLD = 33
 """To and from the command line: a request that takes a while, and what there is to say of it."""
 
 RESEND = 1

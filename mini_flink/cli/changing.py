@@ -31,7 +31,9 @@ def show_change(what: str, told: Mapping[str, Any]) -> None:
 
 def _lines(told: Mapping[str, Any]) -> list[str]:
     if "phase" in told:
-        return [step] if (step := STEPS.get(told["phase"], told["phase"])) else []
+        is_repeated = told["phase"] == "copy" and told["copies"]
+        step = "" if is_repeated else STEPS.get(told["phase"], told["phase"])
+        return [step] if step else []
     if "retry" in told:
         return [f"once more, because {told['retry']}"]
     if "probe" in told:

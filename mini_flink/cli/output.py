@@ -13,15 +13,29 @@ def print_json(value: Mapping[str, Any]) -> None:
 
 
 def print_report(report: Mapping[str, Any]) -> None:
-    """Single values as ``name  value`` lines, then each list of rows as a table below its name."""
-    tables = {name: value for name, value in report.items() if _is_table(value)}
-    single = {name: value for name, value in report.items() if name not in tables}
-    width = max((len(name) for name in single), default=0)
-    for name, value in single.items():
-        print(f"{_words(name):<{width}}  {_cell(value)}")
-    for name, rows in tables.items():
+    """Single values as ``name  value`` lines, then objects and lists of rows, each below its name."""
+    sections = {name: value for name, value in report.items() if _is_section(value)}
+    _print_values({name: value for name, value in report.items() if name not in sections})
+    for name, value in sections.items():
         print(f"\n{_words(name)}")
-        print_table(rows, indent="  ")
+        if isinstance(value, dict):
+            _print_values(_flat(value), indent="  ")
+        else:
+            print_table(value, indent="  ")
+
+
+def _print_values(values: Mapping[str, Any], *, indent: str = "") -> None:
+    width = max((len(_words(name)) for name in values), default=0)
+    for name, value in values.items():
+        print(f"{indent}{_words(name):<{width}}  {_cell(value)}")
+
+
+def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """``{"last": {"id": …}}`` as ``{"last id": …}``."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{before}{name} ") if isinstance(value, dict) else {before + name: value}
+    return flat
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], *, indent: str = "") -> None:
@@ -38,6 +52,10 @@ def print_table(rows: Sequence[Mapping[str, Any]], *, indent: str = "") -> None:
 def _aligned(line: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> Iterator[str]:
     for text, width, is_right in zip(line, widths, right, strict=True):
         yield text.rjust(width) if is_right else text.ljust(width)
+
+
+def _is_section(value: Any) -> bool:
+    return (isinstance(value, dict) and bool(value)) or _is_table(value)
 
 
 def _is_table(value: Any) -> bool:

@@ -32,9 +32,20 @@ class ServeCommand(Command):
     help="Serve JOB, a file or module, as `python JOB ARGS` would run it; without it a small event service.",
 )
 @options_of("serve")
+@click.option("--restore", metavar="SNAPSHOT", help="go on from latest, an ID, PATH or URL")
+@click.option("--yes", is_flag=True, help="--restore may take the place of newer state")
+@click.option("--allow-dropped-state", is_flag=True, help="state without operator may go")
 @click.argument("words", nargs=-1)
 @click.pass_context
-def command(context: click.Context, /, words: tuple[str, ...], **given: Any) -> int:
+def command(
+    context: click.Context,
+    /,
+    words: tuple[str, ...],
+    restore: str | None,
+    yes: bool,
+    allow_dropped_state: bool,
+    **given: Any,
+) -> int:
     settings = settings_from(given)
     job, *more = words or (SHIPPED_JOB,)
     if more:
@@ -49,7 +60,9 @@ def command(context: click.Context, /, words: tuple[str, ...], **given: Any) -> 
         )
     # Imported late: --help and a wrong option need no job and no server.
     from mini_flink.jobs import JobTarget
+    from mini_flink.runners.arrival import Arrival
     from mini_flink.runners.server import serve
 
     args: tuple[str, ...] = context.meta.get("job_args", ())
-    return serve(settings, JobTarget.parse(job, args))
+    arrival = Arrival(restore, yes, allow_dropped_state)
+    return serve(settings, JobTarget.parse(job, args), arrival)

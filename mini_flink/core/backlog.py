@@ -64,6 +64,17 @@ class Backlog:
         stages = (wire.decode_record(data).stage for data in self._undelivered())
         return Counter(self._routes.uid(stage) for stage in stages if self._routes.stage(stage) is None)
 
+    def reroutes(self) -> bool:
+        """Whether a record that is under way is for another subtask now, or for none."""
+        for data in self._undelivered():
+            record = wire.decode_record(data)
+            stage = self._routes.stage(record.stage)
+            if stage is None or stage.number != record.stage:
+                return True
+            if self._routes.subtask(stage, record.subtask, record.key) != record.subtask:
+                return True
+        return False
+
     def outboxes(self, counts: list[int], lost: Counter[str]) -> Iterator[tuple[int, bytes, bytes]]:
         """Worker, key and value of each record, in order per old channel.
 

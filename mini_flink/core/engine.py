@@ -308,10 +308,10 @@ class Engine:
 
     # --- coming to a stand ------------------------------------------------------------------------------
 
-    def drained(self, gateways: Collection[str]) -> bool:
-        """Whether these gateways have all that was for them; while paused that comes about and stays."""
-        links = [link for link in self._gateways if link.peer in gateways]
-        return all(link.outbound.acked + 1 == link.outbound.next for link in links)
+    @property
+    def drained(self) -> bool:
+        """Whether gateways have all that was for them; while paused that comes about and stays."""
+        return all(link.outbound.acked + 1 == link.outbound.next for link in self._gateways)
 
     def forget_backlog(self) -> None:
         """A trial on state that will be thrown away runs nothing but what it is asked."""

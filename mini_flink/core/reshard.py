@@ -194,6 +194,10 @@ class Reshard:
         """How many records wait for operators, by uid, where no stage of the new plan begins."""
         return Backlog(self._sources, self._routes).undeliverable()
 
+    def reroutes(self) -> bool:
+        """Whether a record that is under way would be looked for elsewhere."""
+        return Backlog(self._sources, self._routes).reroutes()
+
     def closing(self) -> list[list[Item]]:
         """What each new worker's table needs beside its state: backlog, channels, registry, collections.
 

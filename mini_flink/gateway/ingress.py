@@ -280,6 +280,11 @@ class GatewayIngress:
         self._holding = True
 
     @property
+    def holding(self) -> bool:
+        """Whether nobody is let in now."""
+        return self._holding
+
+    @property
     def drained(self) -> bool:
         """Whether the workers have committed all that was let in before ``hold``."""
         return self._holding and self._pending.drained

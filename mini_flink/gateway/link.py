@@ -49,15 +49,10 @@ class GatewayLink:
 
     def start(self, peers: Mapping[str, Sequence[Any]]) -> None:
         """Connect to the workers and say hello."""
-        self.listen()
+        self._loop.add_reader(self._transport.fileno(), self._guarded, self._readable)
         self.meet(peers)
         self._carry_out(self._pending.hello())
         self._readable()
-
-    def listen(self) -> None:
-        """Hear what others have to say, before anybody is met."""
-        self._loop.add_reader(self._transport.fileno(), self._guarded, self._readable)
-        self._loop.call_soon(self._guarded, self._readable)
 
     def meet_generation(self, peers: Mapping[str, Sequence[Any]]) -> None:
         """Connect to other workers than before and say hello; ``all_met`` is about them."""

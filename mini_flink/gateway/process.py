@@ -77,11 +77,11 @@ class GatewayProcess:
         spec, settings = self._spec, self._settings
         self._stopped = asyncio.Event()
         self._let_go = asyncio.Event()
+        self._doors_closed = False
         self._begun = asyncio.Event()
         self._told_held = spec.mode == SERVE
         self._tasks: set[asyncio.Task[None]] = set()
         self._grace_ms = settings.shutdown_grace_ms
-        self._idle_ms = 0
         self._page = Page(spec.page_path, spec.incarnation)
         identity = Identity(spec.name, spec.incarnation, spec.generation, spec.endpoint)
         self._failures = FailureLog(full_trace=settings.full_trace)
@@ -105,19 +105,19 @@ class GatewayProcess:
         loop.add_reader(spec.alive_fd, self._orphaned)
         if spec.mode != SERVE:
             self._ingress.hold()
+        self._link.start(spec.peers)  # on standby too: workers forget what was for a dead predecessor
         if spec.mode == STANDBY:
-            self._link.listen()
             crash_point("on_standby")
             self._tell_ready()
             await self._let_go.wait()
         else:
-            self._link.start(spec.peers)
             await self._link.all_met.wait()
             await self._begin()
         publisher = asyncio.create_task(self._publish_regularly())
         await self._stopped.wait()
         self._ingress.closed = True
-        await self._server.stop(self._grace_ms, self._idle_ms)
+        if not self._doors_closed:
+            await self._server.stop(self._grace_ms)
         publisher.cancel()
         self._publish()
         if repeats := self._failures.close():
@@ -139,7 +139,14 @@ class GatewayProcess:
 
     # --- from one generation to the next ----------------------------------------------------------------
 
-    def _hold(self) -> None:
+    async def _hold(self, data: dict[str, Any]) -> None:
+        """Let nobody in any more; or, before that, do not even accept, and answer who is there."""
+        if data.get("close_doors") and self._begun.is_set():
+            self._doors_closed = True
+            await self._server.stop(data["grace_ms"], data["idle_ms"], for_good=False)
+            if not self._doors_closed:  # it has all been called off meanwhile
+                await self._server.start()
+                return
         self._ingress.hold()
         crash_point("after_hold")
         self._told_held = False
@@ -154,17 +161,23 @@ class GatewayProcess:
     async def _go(self, data: dict[str, Any]) -> None:
         """Let everybody in again, with other workers if there is a new generation."""
         if self._spec.mode == STANDBY and not self._let_go.is_set():
+            self._let_go.set()
             self._pending.abandon()
             await self._meet_generation(data)
-            self._let_go.set()
             await self._begin()
         elif data["generation"] != self._pending.identity.generation:
             await self._meet_generation(data)
         await self._begun.wait()
+        await self._open_doors()
         crash_point("before_release")
         self._told_held = True
         self._ingress.release()
         self._tell_ready()
+
+    async def _open_doors(self) -> None:
+        closed, self._doors_closed = self._doors_closed, False
+        if closed and self._ingress.holding:
+            await self._server.start()
 
     async def _meet_generation(self, data: dict[str, Any]) -> None:
         self._plan = plans.build(self._graph, data["workers"], data["numbers"], data["parallelisms"])
@@ -215,14 +228,13 @@ class GatewayProcess:
         if message.kind == wire.PEERS:
             self._link.meet(message.data)
         elif message.kind == wire.HOLD:
-            self._hold()
+            self._run(self._hold(message.data))
         elif message.kind == wire.GO:
             self._run(self._go(message.data))
         elif message.kind == wire.PROBE:
             self._run(self._probe(message.data))
         elif message.kind == wire.STOP:
             self._grace_ms = int(message.data.get("grace_ms", self._grace_ms))
-            self._idle_ms = int(message.data.get("idle_ms", 0))
             self._stopped.set()
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:

@@ -57,22 +57,28 @@ class HttpServer:
     async def start(self) -> None:
         """Accept connections in the running loop."""
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
-        self._config.load()
+        if not self._config.loaded:
+            self._config.load()
         self._connections = Connections(self._limits, self._find_direct, self._state)
         make_protocol = functools.partial(
             HttpProtocol, self._connections, self._config, self._state, {}, asyncio.get_running_loop()
         )
+        # A server closes its socket when it stops; this one may have to start again.
         self._server = await asyncio.get_running_loop().create_server(
-            make_protocol, sock=self._sock, backlog=BACKLOG
+            make_protocol, sock=self._sock.dup(), backlog=BACKLOG
         )
 
-    async def stop(self, grace_ms: int, idle_ms: int = 0) -> None:
+    async def stop(self, grace_ms: int, idle_ms: int = 0, *, for_good: bool = True) -> None:
         """Stop accepting, answer what is in flight, close; after ``grace_ms`` cut what is left.
+
+        Not ``for_good``: who comes waits in the socket, for the next ``start`` or for another process.
 
         Connections are left open for ``idle_ms``, to be closed with the answer to their next request: one
         that is closed while idle may meet a request that was sent at the same moment.
         """
         self._server.close()
+        if for_good:
+            self._sock.close()
         self._connections.draining = True
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._connections.wait_until_none(), idle_ms / 1000)

@@ -69,9 +69,11 @@ class ResharderProcess:
                 if not isinstance(message, wire.Control):
                     continue
                 if message.kind == wire.COPY:
-                    self._tell(wire.COPIED, self._copy())
+                    self._copy_again() if message.data["again"] else self._copy()
+                    self._tell(wire.COPIED, {})
                 elif message.kind == wire.BUILD:
-                    self._tell(wire.BUILT, self._build())
+                    self._build()
+                    self._tell(wire.BUILT, {})
 
     def _tell(self, kind: int, data: dict[str, Any]) -> None:
         spec = self._spec
@@ -123,46 +125,51 @@ class ResharderProcess:
 
     # --- copy, then build -------------------------------------------------------------------------------
 
-    def _copy(self) -> dict[str, Any]:
+    def _copy(self) -> None:
         with ExitStack() as stack:
             sources = self._open(stack)
             self._builder = builder = self._new_builder()
             self._rebuild.copy(sources, builder)
             crash_point("mid_copy")
             builder.sync()
-        return {}
+
+    def _copy_again(self) -> None:
+        """What had changed when the workers were last asked."""
+        with ExitStack() as stack:
+            self._add_changes(self._open(stack)).sync()
+
+    def _add_changes(self, sources: list[LmdbTable]) -> GenerationBuilder:
+        """Bring the copy up to what the workers have named; everything is copied if one could not."""
+        tails = [read_tail(self._folder, worker) for worker in range(len(sources))]
+        changed = [sorted(keys) for keys in tails if keys is not None]
+        if self._builder is None or len(changed) < len(tails):
+            return self._copy_anew(sources)
+        self._rebuild.copy_again(sources, changed, self._builder)
+        return self._builder
 
     def _new_builder(self) -> GenerationBuilder:
         spec = self._spec
         return GenerationBuilder(self._folder, spec.generation, spec.workers, self._settings.state_map_bytes)
 
-    def _build(self) -> dict[str, Any]:
+    def _build(self) -> None:
         """The old workers have stopped: add what they have left."""
         os.nice(-NICE) if os.geteuid() == 0 else None
-        tails = [read_tail(self._folder, worker) for worker in range(len(self._task["old_folders"]))]
-        changed = [keys for keys in tails if keys is not None]
         with ExitStack() as stack:
             sources = self._open(stack)
-            if len(changed) < len(tails) or self._builder is None:
-                self._copy_anew(sources)
-                changed = [[] for _ in tails]
-            builder = self._builder
-            if builder is None:
-                raise RuntimeError("nothing was copied")
-            count = self._rebuild.copy_again(sources, changed, builder)
+            builder = self._add_changes(sources)
             crash_point("mid_build")
             self._rebuild.close(sources, self._task["epoch"], builder)
             builder.close()
-        return {"tail_keys": count}
 
-    def _copy_anew(self, sources: list[LmdbTable]) -> None:
+    def _copy_anew(self, sources: list[LmdbTable]) -> GenerationBuilder:
         """More keys have changed than a worker can name: nothing of the first copy is worth anything."""
         if self._builder is not None:
             self._builder.close()
         for worker in range(self._spec.workers):
             shutil.rmtree(self._folder / worker_name(worker), ignore_errors=True)
-        self._builder = self._new_builder()
-        self._rebuild.copy(sources, self._builder)
+        self._builder = builder = self._new_builder()
+        self._rebuild.copy(sources, builder)
+        return builder
 
 
 def main(argv: list[str]) -> int:

@@ -20,7 +20,7 @@ from mini_flink.transport.base import ipc_endpoint
 from mini_flink.transport.zmq import ZmqTransport
 
 ANSWER_S = 2.0
-_HELP = "  = help: "
+_PLACE, _DETAIL, _HELP = "  --> ", "  - ", "  = help: "
 _LOOK_MS = 1000
 
 
@@ -38,9 +38,11 @@ class RefusedError(MiniFlinkError):
 
     def __init__(self, told: Mapping[str, Any]) -> None:
         first, *more = str(told["reason"]).strip().removeprefix("error: ").splitlines()
+        places = [line.removeprefix(_PLACE) for line in more if line.startswith(_PLACE)]
         helps = [line.removeprefix(_HELP) for line in more if line.startswith(_HELP)]
-        super().__init__(first, help=str(told.get("help", "")) or "; ".join(helps))
-        self.details = tuple(line for line in more if not line.startswith(_HELP))
+        message = f"{first} ({places[0]})" if places else first
+        super().__init__(message, help=str(told.get("help", "")) or "; ".join(helps))
+        self.details = tuple(line.removeprefix(_DETAIL) for line in more if line.startswith(_DETAIL))
         self.exit_code = int(told.get("exit_code", EXIT_INTERNAL))
 
 

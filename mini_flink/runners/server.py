@@ -1,7 +1,8 @@
 """``serve``: from settings and a job to a running server, in order.
 
 Everything that can be refused is refused before the first process is started, the port before anything else:
-nobody should wait for an import to hear that it is taken. Linux only. Called by the command line.
+nobody should wait for an import to hear that it is taken. What becomes of the state that is there is
+``arrival``'s to say. Linux only. Called by the command line.
 """
 
 from __future__ import annotations
@@ -11,16 +12,20 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
+from dataclasses import replace
 
 import setproctitle
 
 from mini_flink import __version__, console, faults
 from mini_flink import plan as plans
 from mini_flink.config import Settings
+from mini_flink.errors import IncompatibleError
 from mini_flink.folder import DataFolder, Start, default_folder, read_run
 from mini_flink.graph import JobGraph
 from mini_flink.ids import SUPERVISOR
 from mini_flink.jobs import JobTarget, load_graph
+from mini_flink.runners.arrival import Arrival, arrive, fit
+from mini_flink.snapshots.location import is_url
 from mini_flink.supervisor.cores import cores_at_hand
 from mini_flink.supervisor.fleet import Fleet
 from mini_flink.supervisor.listeners import SUPERVISOR_TITLE, Listeners
@@ -32,8 +37,16 @@ from mini_flink.supervisor.words import Started, banner
 from mini_flink.transport.zmq import ZmqTransport
 from mini_flink.worker.background import ThreadBackground
 
+_AS_FOUND = Arrival()
 
-def serve(settings: Settings, job: JobTarget, *, child_modules: Mapping[str, str] = CHILD_MODULES) -> int:
+
+def serve(
+    settings: Settings,
+    job: JobTarget,
+    arrival: Arrival = _AS_FOUND,
+    *,
+    child_modules: Mapping[str, str] = CHILD_MODULES,
+) -> int:
     """Serve ``job`` until it is told to stop; the exit code. What cannot be started raises MiniFlinkError.
 
     ``child_modules`` puts other programs in the place of workers and gateways, for tests of the supervisor.
@@ -41,37 +54,104 @@ def serve(settings: Settings, job: JobTarget, *, child_modules: Mapping[str, str
     setproctitle.setproctitle(SUPERVISOR_TITLE)
     faults.enable(SUPERVISOR)
     with closing(ExitStack()) as stack:
-        return _assemble(stack, settings, job, child_modules).run()
+        server = _Server(stack, settings, job, arrival, child_modules)
+        arrive(server.folder, server.graph, server.settings, arrival, server.origin.directory)
+        try:
+            return server.run()
+        except IncompatibleError:
+            # States are declared by ``open``, which only workers run: no fingerprint shows another type.
+            allowed = arrival.allow_dropped_state
+            fit(server.folder, server.graph, server.settings, allow_dropped=allowed)
+            return server.run()
 
 
-def _assemble(
-    stack: ExitStack, settings: Settings, job: JobTarget, child_modules: Mapping[str, str]
-) -> Supervisor:
-    """Take hold of everything, in order; ``stack`` gives it back in the opposite one."""
-    began_s = time.monotonic()
-    listeners = Listeners.open(settings.host, settings.port)
-    stack.callback(listeners.close)
-    origin = Origin(os.getcwd(), dict(os.environ))
-    graph = load_graph(job, quiet=False)
-    folder = _open_folder(settings, graph, origin.directory)
-    stack.callback(folder.close)
-    plan = _decide(settings, job, graph, folder, _runtime_dir(settings, folder, origin, stack))
-    listeners.share_among(plan.gateways)
-    console.install("", plan.console_lock)
-    folder.begin_run(settings.durability, plan.fingerprint)
-    stack.callback(folder.end_run)
-    transport = ZmqTransport()
-    stack.callback(transport.close)
-    fleet = Fleet(plan, folder, listeners, transport, origin, child_modules)
-    stack.callback(fleet.close)
-    url = listeners.address.url
-    say_ready = _banner(plan, graph, url, began_s, is_new=folder.is_new)
-    return Supervisor(
-        plan, folder, fleet, transport, url=url, banner=say_ready, background=ThreadBackground()
-    )
+class _Server:
+    """All that is taken hold of, in order; ``stack`` gives it back in the opposite one."""
+
+    def __init__(
+        self,
+        stack: ExitStack,
+        settings: Settings,
+        job: JobTarget,
+        arrival: Arrival,
+        child_modules: Mapping[str, str],
+    ) -> None:
+        self._began_s = time.monotonic()
+        self._job = job
+        self._child_modules = child_modules
+        self._listeners = Listeners.open(settings.host, settings.port)
+        stack.callback(self._listeners.close)
+        self.origin = Origin(os.getcwd(), dict(os.environ))
+        self.settings = _placed(settings, self.origin.directory)
+        self.graph = load_graph(job, quiet=False)
+        self.folder = _open_folder(self.settings, self.graph, self.origin.directory, arrival)
+        stack.callback(self.folder.close)
+        self._listeners.share_among(_gateways(settings))
+        self._is_new = self.folder.is_new
+        self._restored = ""
+
+    def run(self) -> int:
+        """Start everything, and serve."""
+        with closing(ExitStack()) as stack:
+            return self._assemble(stack).run()
+
+    def _assemble(self, stack: ExitStack) -> Supervisor:
+        folder, listeners = self.folder, self._listeners
+        runtime_dir = _runtime_dir(self.settings, folder, self.origin, stack)
+        plan = _decide(self.settings, self._job, self.graph, folder, runtime_dir)
+        say_ready = self._banner(plan)
+        console.install("", plan.console_lock)
+        folder.begin_run(self.settings.durability, plan.fingerprint)
+        stack.callback(folder.end_run)
+        transport = ZmqTransport()
+        stack.callback(transport.close)
+        fleet = Fleet(plan, folder, listeners, transport, self.origin, self._child_modules)
+        stack.callback(fleet.close)
+        url = listeners.address.url
+        return Supervisor(
+            plan, folder, fleet, transport, url=url, banner=say_ready, background=ThreadBackground()
+        )
+
+    def _banner(self, plan: ServerPlan) -> Callable[[int], str]:
+        """What to say once it is true; it is told how many commits were redone."""
+        job_doc = str(getattr(sys.modules["__main__"], "__doc__", None) or "")
+        record = self.folder.record
+        self._restored = record.restored if record.untouched else self._restored
+
+        def say(redone: int) -> str:
+            return banner(
+                Started(
+                    version=__version__,
+                    graph=self.graph,
+                    job_doc=job_doc,
+                    url=self._listeners.address.url,
+                    workers=plan.workers,
+                    gateways=plan.gateways,
+                    durability=plan.settings.durability,
+                    data_dir=plan.data_dir,
+                    is_new=self._is_new,
+                    redone=redone,
+                    seconds=time.monotonic() - self._began_s,
+                    restored=self._restored,
+                )
+            )
+
+        return say
 
 
-def _open_folder(settings: Settings, graph: JobGraph, directory: str) -> DataFolder:
+def _placed(settings: Settings, directory: str) -> Settings:
+    """With the snapshots' folder as seen from where the command was typed, wherever it is looked at."""
+    location = settings.snapshot_dir
+    if location is None or is_url(location):
+        return settings
+    return replace(settings, snapshot_dir=os.path.join(directory, location))
+
+
+def _gateways(settings: Settings) -> int:
+    return settings.gateways or cores_at_hand()
+
+
+def _open_folder(settings: Settings, graph: JobGraph, directory: str, arrival: Arrival) -> DataFolder:
     path = settings.data_dir or default_folder(graph.name)
     start = Start(
         job=graph.name,
@@ -79,7 +159,7 @@ def _open_folder(settings: Settings, graph: JobGraph, directory: str) -> DataFol
         durability=settings.durability,
         workers=settings.workers,
         default_workers=cores_at_hand(),
-        accept_inconsistent_state=settings.accept_inconsistent_state,
+        restores=arrival.restore is not None,
     )
     # The job's top level may have gone elsewhere.
     return DataFolder.open(os.path.join(directory, path), start)
@@ -107,7 +187,7 @@ def _decide(
         job=job,
         job_name=graph.name,
         workers=folder.record.workers,
-        gateways=settings.gateways or cores_at_hand(),
+        gateways=_gateways(settings),
         max_parallelism=graph.max_parallelism,
         numbers=folder.record.operators,
         fingerprint=graph.fingerprint(),
@@ -118,29 +198,3 @@ def _decide(
         generation=folder.record.generation,
         parallelisms=parallelisms,
     )
-
-
-def _banner(
-    plan: ServerPlan, graph: JobGraph, url: str, began_s: float, *, is_new: bool
-) -> Callable[[int], str]:
-    """What to say once it is true; it is told how many commits were redone."""
-    job_doc = str(getattr(sys.modules["__main__"], "__doc__", None) or "")
-
-    def say(redone: int) -> str:
-        return banner(
-            Started(
-                version=__version__,
-                graph=graph,
-                job_doc=job_doc,
-                url=url,
-                workers=plan.workers,
-                gateways=plan.gateways,
-                durability=plan.settings.durability,
-                data_dir=plan.data_dir,
-                is_new=is_new,
-                redone=redone,
-                seconds=time.monotonic() - began_s,
-            )
-        )
-
-    return say

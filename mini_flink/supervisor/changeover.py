@@ -1,15 +1,16 @@
 """From one generation to the next while clients wait, not fail: rescale and upgrade.
 
-The old workers serve while a resharder copies their state into the next generation's folders. Then gateways
-let nobody in, the old workers finish and stop, the resharder adds what has changed since, the new workers
-start without running anything. Up to ``switch``, one durable step, everything can go back to how it was, and
-does, whatever fails; from then on the new generation counts, and everybody is told to go.
+The old workers serve while a resharder copies their state into the next generation's folders. Then nobody is
+let in, the old workers come to a stand, the resharder adds what has changed since, the new workers start
+without running anything. Up to ``switch``, one durable step, the old processes are all there: whatever fails,
+they are told to go on, as if nothing had been. From then on the new generation counts, and the old ones end.
 
     prepare   the resharder loads the job and says whether its state fits        old workers serve
-    track     workers begin to note which keys change
-    copy      the resharder copies; for an upgrade new gateways load, on standby
-    hold      gateways hold requests (upgrade: the old ones finish theirs and leave)        clients wait
-    finish    workers end their batch, flush, list what has changed, and leave
+    track     workers begin to note which keys change; new ones, still nameless, load the job
+    copy      the resharder copies; for an upgrade new gateways load, on standby. What has changed meanwhile
+              is tracked anew and copied again, until that is quick
+    hold      gateways hold requests (upgrade: the old ones accept no more)        clients wait
+    finish    workers end their batch, flush, list what has changed, and stand still
     build     the resharder adds that, and the records that were under way
     trial     (upgrade) workers on state that is thrown away; a new gateway asks them the probe
     start     the new workers recover, and wait
@@ -28,9 +29,9 @@ from mini_flink import console, wire
 from mini_flink.errors import (
     EXIT_CONFIG,
     EXIT_INTERNAL,
+    EXIT_STORAGE,
     EXIT_TRY_AGAIN,
     MiniFlinkError,
-    StorageError,
     StorageFullError,
 )
 from mini_flink.faults import crash_point
@@ -38,13 +39,17 @@ from mini_flink.folder import DataFolder
 from mini_flink.jobs import JobTarget
 from mini_flink.spec import PAUSED, SERVE, STANDBY, TRIAL
 from mini_flink.supervisor.fleet import Fleet
-from mini_flink.supervisor.members import GONE, READY, STOPPING, WAITING, Member, describe_exit
+from mini_flink.supervisor.members import READY, STOPPING, Member, describe_exit
 
 PREPARE, TRACK, COPY, HOLD, FINISH, BUILD = "prepare", "track", "copy", "hold", "finish", "build"
 TRIAL_START, TRIAL_ASK, TRIAL_END, START, RELEASE = "trial", "probe", "trial end", "start", "release"
 ABORT, ENDED = "abort", "ended"
+TRIALS = (TRIAL_START, TRIAL_ASK, TRIAL_END)
 
 ATTEMPTS = 3
+SHORT_COPY_MS = 250
+"""What changes in so short a time is left to ``build``, for which clients wait."""
+MAX_COPIES = 6
 HELD_LIMIT_MS = 60_000
 """How long clients may be kept waiting before everything goes back."""
 
@@ -99,7 +104,7 @@ class Changeover:
         self._now_ms = 0
         self._held_ms: int | None = None
         self._began_ms = 0
-        self._awaited: set[str] = set()
+        self._awaited: set[Member] = set()
         self._retry = False
         self._cancelled = False
         self._failure: tuple[str, int] = ("", 0)
@@ -127,7 +132,8 @@ class Changeover:
         generation, draft = self._folder.draft_generation()
         goal, old = self._goal, self._old
         self._draft = draft
-        self._label = f"g{generation}.{self._attempt}"
+        self._label = ""
+        self._copies = 0
         self._next = replace(
             old,
             generation=generation,
@@ -139,7 +145,7 @@ class Changeover:
         self._resharder = self._fleet.new_resharder(self._next, self._task())
         self._fleet.others.append(self._resharder)
         self._enter(PREPARE)
-        self._launch([self._resharder])
+        self._fleet.start([self._resharder])
 
     def _task(self) -> dict[str, Any]:
         record = self._folder.record
@@ -157,10 +163,12 @@ class Changeover:
         }
 
     def _enter(self, phase: str) -> None:
-        self._times_ms[self.phase] = self._now_ms - self._phase_began_ms if self._phase_began_ms else 0
+        if self._phase_began_ms:
+            took_ms = self._now_ms - self._phase_began_ms
+            self._times_ms[self.phase] = self._times_ms.get(self.phase, 0) + took_ms
         self._phase_began_ms = self._now_ms
         self.phase = phase
-        self._tell({"phase": phase})
+        self._tell({"phase": phase, "copies": self._copies})
         crash_point(f"enter_{phase.replace(' ', '_')}")
 
     def _prepared(self, facts: Mapping[str, Any]) -> None:
@@ -179,17 +187,32 @@ class Changeover:
         self._next_operator = int(facts["next_operator"])
         self._fleet.draft(self._next)
         self._tell({"findings": facts["findings"]})
+        self._track()
+        self._fleet.prepare(self._next, 2 if self._goal.is_upgrade else 1)
+
+    def _track(self) -> None:
         self._enter(TRACK)
+        last, self._label = self._label, f"g{self._next.generation}.{self._attempt}.{self._copies + 1}"
         self._await(self._fleet.workers)
-        self._fleet.send(self._fleet.workers, wire.TRACK, {"label": self._label})
+        order = {"label": self._label, "last": last, "folder": self._draft}
+        self._fleet.send(self._fleet.workers, wire.TRACK, order)
 
     def _copy(self) -> None:
         self._enter(COPY)
+        self._copies += 1
         if self._resharder is not None:
             self._await([self._resharder])
-            self._fleet.send([self._resharder], wire.COPY, {})
-        if self._goal.is_upgrade:
+            self._fleet.send([self._resharder], wire.COPY, {"again": self._copies > 1})
+        if self._goal.is_upgrade and self._copies == 1:
             self._start_gateways()
+
+    def _copied(self) -> None:
+        """A copy that took long leaves much to be added: better now than while clients wait."""
+        was_short = self._now_ms - self._phase_began_ms <= SHORT_COPY_MS
+        if was_short or self._copies == MAX_COPIES:
+            self._hold()
+        else:
+            self._track()
 
     def _start_gateways(self) -> None:
         """Those that know the new job, in slots of their own: the old ones have clients to answer."""
@@ -199,33 +222,29 @@ class Changeover:
             self._gateways.append(self._fleet.new_gateway(slot, self._next, STANDBY))
         self._fleet.others += self._gateways
         self._await([*self._gateways, *([self._resharder] if self._resharder else [])])
-        self._launch(self._gateways)
+        self._fleet.start(self._gateways)
 
     def _hold(self) -> None:
         self._enter(HOLD)
         self._held_ms = self._now_ms
         self._await(self._fleet.gateways)
-        if not self._goal.is_upgrade:
-            for gateway in self._fleet.gateways:
-                gateway.mode = PAUSED  # one that has to be started meanwhile holds from the beginning
-            self._fleet.send(self._fleet.gateways, wire.HOLD, {})
-            return
-        stop = {"grace_ms": self._old.settings.request_timeout_ms, "idle_ms": IDLE_MS}
+        # One that has to be started meanwhile holds from the beginning.
+        mode = STANDBY if self._goal.is_upgrade else PAUSED
         for gateway in self._fleet.gateways:
-            self._fleet.send([gateway], wire.STOP, stop)
-            gateway.state = STOPPING if gateway.running else GONE
-        self._awaited = {gateway.name for gateway in self._fleet.gateways if gateway.running}
-        self._held_ms = None  # they still answer; clients begin to wait when the last one has left
-        self._advance()
+            gateway.mode = mode
+        self._fleet.send(self._fleet.gateways, wire.HOLD, self._hold_order())
+
+    def _hold_order(self) -> dict[str, Any]:
+        """Gateways with the old code accept no more, so that nobody waits in them; others keep who comes."""
+        if not self._goal.is_upgrade:
+            return {}
+        grace_ms = self._old.settings.request_timeout_ms
+        return {"close_doors": True, "grace_ms": grace_ms, "idle_ms": IDLE_MS}
 
     def _finish(self) -> None:
-        self._held_ms = self._held_ms or self._now_ms
         self._enter(FINISH)
         self._await(self._fleet.workers)
-        for worker in self._fleet.workers:
-            worker.state = STOPPING
-        live = [gateway.name for gateway in self._fleet.gateways if gateway.state != GONE]
-        order = {"label": self._label, "folder": self._draft, "gateways": live}
+        order = {"label": self._label, "folder": self._draft}
         self._fleet.send(self._fleet.workers, wire.FINISH, order)
 
     def _build(self) -> None:
@@ -241,13 +260,7 @@ class Changeover:
         ]
         self._fleet.others += self._workers
         self._await(self._workers)
-        self._launch(self._workers)
-
-    def _launch(self, members: list[Member]) -> None:
-        try:
-            self._fleet.start(members)
-        except StorageError as error:
-            self._fail(error.message, error.exit_code)
+        self._fleet.start(self._workers)
 
     def _ask_probe(self) -> None:
         self._enter(TRIAL_ASK)
@@ -263,34 +276,31 @@ class Changeover:
         self._enter(TRIAL_END)
         self._await(self._workers)
         for worker in self._workers:
-            worker.state = STOPPING
-            worker.kill()
+            self._dismiss(worker)
 
     def _release(self) -> None:
         """The point of no return: the next generation is the one that counts."""
-        old_gateways, plan = self._fleet.gateways, self._next
-        gateways = self._gateways or old_gateways
-        try:
-            self._folder.switch(
-                workers=plan.workers,
-                parallelisms=dict(plan.parallelisms),
-                operators=dict(plan.numbers),
-                next_operator=self._next_operator,
-                fingerprint=plan.fingerprint,
-            )
-        except StorageFullError as error:
-            self._fail(error.message, error.exit_code)
-            return
+        plan, gateways = self._next, self._gateways or self._fleet.gateways
+        self._folder.switch(
+            workers=plan.workers,
+            parallelisms=dict(plan.parallelisms),
+            operators=dict(plan.numbers),
+            next_operator=self._next_operator,
+            fingerprint=plan.fingerprint,
+        )
         self._enter(RELEASE)
         crash_point("after_switch")
-        self._fleet.switch(plan, self._workers, gateways)
+        leaving = self._fleet.switch(plan, self._workers, gateways)
         for member in (*self._workers, *gateways):
             member.generation, member.mode = plan.generation, SERVE
+        for member in leaving:
+            self._dismiss(member)
         self._await(gateways)
         self._fleet.send(self._workers, wire.GO, {})
         for gateway in gateways:
             self._fleet.send([gateway], wire.GO, self._go(gateway))
-        self._dismiss_resharder()
+        if self._resharder is not None:
+            self._dismiss(self._resharder)
 
     def _go(self, gateway: Member) -> dict[str, Any]:
         plan = self._fleet.plan
@@ -312,6 +322,7 @@ class Changeover:
             "pause_ms": pause_ms,
             "duration_ms": self._now_ms - self._began_ms,
             "attempts": self._attempt,
+            "copies": self._copies,
             "phases_ms": dict(self._times_ms),
         }
         what = f"{self._goal.kind} done: {self._next.workers} workers, clients waited {pause_ms / 1000:.2f} s"
@@ -320,20 +331,26 @@ class Changeover:
     # --- who has done what was asked --------------------------------------------------------------------
 
     def _await(self, members: list[Member]) -> None:
-        self._awaited = {member.name for member in members}
+        self._awaited = set(members)
 
     def _has_done(self, member: Member) -> None:
-        self._awaited.discard(member.name)
+        self._awaited.discard(member)
         self._advance()
 
     def _advance(self) -> None:
         if self._awaited:
             return
+        try:
+            self._go_on()
+        except StorageFullError as error:  # nothing was written; any other error leaves it open, and ends us
+            self._fail(error.message, error.exit_code)
+
+    def _go_on(self) -> None:
         match self.phase:
             case "track":
                 self._copy()
             case "copy":
-                self._hold()
+                self._copied()
             case "hold":
                 self._finish()
             case "finish":
@@ -362,12 +379,20 @@ class Changeover:
         if kind == wire.FAILED and (member in self._fleet.others or member.role == "resharder"):
             self._fail(str(data["text"]), int(data["exit_code"]))
             return True
-        answers = {TRACK: wire.TRACKING, COPY: wire.COPIED, HOLD: wire.HELD, BUILD: wire.BUILT}
+        answers = {
+            TRACK: wire.TRACKING,
+            COPY: wire.COPIED,
+            HOLD: wire.HELD,
+            FINISH: wire.FINISHED,
+            BUILD: wire.BUILT,
+        }
         if kind == wire.PROBED and self.phase == TRIAL_ASK:
             self._take_probed(member, data)
+        elif kind == answers.get(self.phase) and "reason" in data:
+            self._fail(f"{member.title}: {data['reason']}", EXIT_STORAGE)
         elif kind == answers.get(self.phase):
             self._has_done(member)
-        return kind in (wire.TRACKING, wire.COPIED, wire.HELD, wire.BUILT, wire.PROBED)
+        return kind in (*answers.values(), wire.PROBED)
 
     def _take_ready(self, member: Member, data: Mapping[str, Any]) -> bool:
         """True if this was said to us alone, and the loop need not hear it."""
@@ -382,6 +407,8 @@ class Changeover:
             member.state = READY
             self._has_done(member)
             return True
+        if self.phase == HOLD and member in self._fleet.gateways and member.mode == STANDBY:
+            self._has_done(member)  # it had died: nobody waits in it
         if (
             self.phase == RELEASE
             and member.role == "gateway"
@@ -413,41 +440,19 @@ class Changeover:
             return True
         if member in self._fleet.others:
             return self._take_exit_of_new(member, status)
-        if self.phase == ABORT and member.state == STOPPING:
-            return self._take_exit_of_leaving(member, status)
-        if self.phase == HOLD and member.role == "gateway" and member.state == STOPPING:
-            member.state = GONE
-            self._has_done(member)
-            return True
-        if member.role != "worker" or self.phase in (PREPARE, RELEASE, ABORT, ENDED):
-            return False
-        finishing = self.phase == FINISH
-        if finishing:
-            _leave(member, status)
-        if finishing and status == 0:
-            self._has_done(member)
-        else:
+        if member.role == "worker" and self.phase in (TRACK, COPY, HOLD, FINISH, BUILD, *TRIALS, START):
+            # What it had noted of its changes is lost with it; the loop starts it again.
             self._fail(f"{member.title} died ({describe_exit(status)})", EXIT_INTERNAL, retry=True)
-        return finishing
-
-    def _take_exit_of_leaving(self, member: Member, status: int) -> bool:
-        """One of the old ones that had been told to leave when everything went back."""
-        if member.role == "gateway":
-            if self._cancelled:
-                return False
-            self._restart(member)
-        else:
-            _leave(member, status)
-        self._has_done(member)
-        return True
+        return False
 
     def _take_exit_of_new(self, member: Member, status: int) -> bool:
-        """One of the next generation: at the end of its trial, or of an attempt, or by itself."""
+        """One that is to leave, at the end of its trial, its attempt, its generation; or one that died."""
         self._fleet.drop(member)
-        if self.phase in (TRIAL_END, ABORT):
+        if member.state == STOPPING:
             self._has_done(member)
         else:
-            self._fail(f"{member.title} of the new generation ended with status {status}", EXIT_INTERNAL)
+            died = f"{member.title} of the new generation died ({describe_exit(status)})"
+            self._fail(died, EXIT_INTERNAL, retry=True)
         return True
 
     # --- when it comes to nothing -----------------------------------------------------------------------
@@ -457,7 +462,7 @@ class Changeover:
         self._now_ms = now_ms
         held = self._held_ms is not None and now_ms - self._held_ms > HELD_LIMIT_MS
         if held and self.phase not in (RELEASE, ABORT, ENDED):
-            who = ", ".join(sorted(self._awaited))
+            who = ", ".join(sorted(member.title for member in self._awaited))
             self._fail(f"clients had waited a minute for {who} ({self.phase})", EXIT_INTERNAL)
 
     def due_ms(self) -> int | None:
@@ -470,15 +475,12 @@ class Changeover:
         self._now_ms = now_ms
         self._cancelled = True
         self._retry = False
-        if self.phase not in (RELEASE, ENDED):
-            self._fail(reason, EXIT_TRY_AGAIN)
+        self._fail(reason, EXIT_TRY_AGAIN)
+        if self.phase == ABORT and not self._awaited:
+            self._aborted()
 
     def _fail(self, reason: str, exit_code: int, *, retry: bool = False) -> None:
-        """Back to how it was: the old generation's folders are untouched.
-
-        Old gateways that were told to leave do so, with all answers given, and come again. Old workers come
-        when nobody is left of the new ones, whose names and progress pages are the same.
-        """
+        """Back to how it was: the old processes stand where they stood, and their folders are untouched."""
         if self.phase in (ABORT, ENDED, RELEASE):
             return
         self._retry = retry and self._attempt < ATTEMPTS and not self._cancelled
@@ -486,40 +488,28 @@ class Changeover:
         back = "came to nothing, the server goes on as it was"
         console.event("warn", f"{self._goal.kind} {back}: {reason.rstrip().removeprefix('error: ')}")
         self._enter(ABORT)
-        for member in list(self._fleet.others):
+        self._held_ms = None
+        leaving = list(self._fleet.others)
+        for member in leaving:
             self._dismiss(member)
-        for worker in self._fleet.workers:
-            if worker.state == STOPPING:
-                worker.kill()
-        for gateway in self._fleet.gateways:
-            if gateway.state == GONE and not self._cancelled:
-                self._restart(gateway)
-        self._await([member for member in self._fleet if member.state == STOPPING and member.running])
+        self._await([member for member in leaving if member.running])
+        for member in (*self._fleet.workers, *self._fleet.gateways):
+            member.mode = SERVE
+            if member.running:
+                self._fleet.send([member], wire.GO, self._go(member))
         self._advance()
 
     def _dismiss(self, member: Member) -> None:
-        """One of the new ones; it may not have come as far as being started."""
-        if member.running:
-            member.state = STOPPING
-            member.kill()
-        else:
+        """It is needed no more, and nothing that it has is."""
+        member.state = STOPPING
+        member.kill()
+        if not member.running:
             self._fleet.drop(member)
-
-    def _restart(self, member: Member) -> None:
-        member.state, member.start_at_ms, member.mode = WAITING, self._now_ms, SERVE
 
     def _aborted(self) -> None:
         """Nobody is left who writes into the draft."""
+        self._fleet.end_spares()
         self._folder.drop_draft()
-        if not self._cancelled or any(gateway.running for gateway in self._fleet.gateways):
-            for worker in self._fleet.workers:
-                if worker.state == GONE or (worker.state == WAITING and worker.start_at_ms is None):
-                    self._restart(worker)
-        for gateway in self._fleet.gateways:
-            gateway.mode = SERVE
-            if gateway.running:
-                self._fleet.send([gateway], wire.GO, {"generation": gateway.generation})
-        self._held_ms = None
         if not self._retry:
             self.phase = ENDED
             self.result = {"ok": False, "reason": self._failure[0], "exit_code": self._failure[1]}
@@ -530,19 +520,10 @@ class Changeover:
         if self.phase == ABORT and not self._awaited and all(each.state == READY for each in everybody):
             self._tell({"retry": self._failure[0]})
             self._phase_began_ms = 0
+            self._times_ms.clear()
             try:
                 self.begin(now_ms)
             except MiniFlinkError as error:
                 self._retry = False
                 self._failure = (error.message, error.exit_code)
                 self._aborted()
-
-    def _dismiss_resharder(self) -> None:
-        if self._resharder is not None:
-            self._resharder.state = STOPPING
-            self._resharder.kill()
-
-
-def _leave(worker: Member, status: int) -> None:
-    """An old worker has ended: gone, or if it has not done so cleanly, waiting until it may be started."""
-    worker.state, worker.start_at_ms = (GONE if status == 0 else WAITING), None

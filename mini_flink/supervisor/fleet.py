@@ -16,7 +16,7 @@ from mini_flink.ids import SUPERVISOR, gateway_name, worker_name
 from mini_flink.spec import SERVE
 from mini_flink.supervisor.hangs import HangWatch
 from mini_flink.supervisor.listeners import Listeners
-from mini_flink.supervisor.members import CHILD_MODULES, STARTING, Member, Origin
+from mini_flink.supervisor.members import CHILD_MODULES, STARTING, Member, Origin, Spare
 from mini_flink.supervisor.spec import ServerPlan, build_spec, remove_remains, write_spec
 from mini_flink.transport.base import Transport
 
@@ -47,6 +47,7 @@ class Fleet:
         """The next generation while it is being made, and whoever makes it."""
         self.retired: list[Member] = []
         """Those that a generation had and the one that counts has not: what they counted still counts."""
+        self._spares: dict[str, list[Spare]] = {}
         self._alive_reader, self._alive_writer = os.pipe()
         self._endpoint = ""
 
@@ -70,15 +71,16 @@ class Fleet:
         return member
 
     def _member(self, role: str, name: str, index: int, plan: ServerPlan, mode: str) -> Member:
-        page_path = self._folder.page_path(name)
+        # Two generations may have workers of one name at a time.
+        place = f"{name}.g{plan.generation}" if role == "worker" else name
+        page_path = self._folder.page_path(place)
         if self.incarnation:  # counters go on, what the last generation died at is over
             progress.forget_death(page_path)
         else:
             progress.reset_counters(page_path)
         watch = HangWatch(plan.settings.hang_timeout_ms)
-        return Member(
-            role, index, name, progress.PageReader(page_path), watch, generation=plan.generation, mode=mode
-        )
+        reader = progress.PageReader(page_path)
+        return Member(role, index, name, reader, watch, page_path, generation=plan.generation, mode=mode)
 
     # --- generations ------------------------------------------------------------------------------------
 
@@ -90,20 +92,22 @@ class Fleet:
         """The plan that a member follows."""
         return self._drafts.get(member.generation, self.plan)
 
-    def switch(self, plan: ServerPlan, workers: list[Member], gateways: list[Member]) -> None:
-        """From now on these are the server."""
-        names = {member.name for member in (*workers, *gateways)}
-        before = [*self.retired, *self.workers, *self.gateways]
-        self.retired = [member for member in before if member.name not in names]
+    def switch(self, plan: ServerPlan, workers: list[Member], gateways: list[Member]) -> list[Member]:
+        """From now on these are the server; who was it before, and is to leave."""
+        now = {*workers, *gateways}
+        leaving = [member for member in (*self.workers, *self.gateways) if member not in now]
+        self.retired += leaving
         self.plan = plan
         self.workers, self.gateways = workers, gateways
         self._drafts.clear()
-        self.others = [member for member in self.others if member not in {*workers, *gateways}]
+        self.others = [member for member in (*self.others, *leaving) if member not in now]
+        return leaving
 
     def drop(self, member: Member) -> None:
         """One of the others has ended and is not to come back."""
         self.others = [other for other in self.others if other is not member]
-        member.page.close()
+        if member not in self.retired:
+            member.page.close()
 
     def peers_of(self, member: Member) -> dict[str, list[Any]]:
         """Where those listen that a member may hear of: no workers of another generation."""
@@ -119,6 +123,23 @@ class Fleet:
         return next(
             (member for member in self if member.running and (member.name, member.incarnation) == who), None
         )
+
+    # --- spares -----------------------------------------------------------------------------------------
+
+    def prepare(self, plan: ServerPlan, times: int) -> None:
+        """Let the workers of ``plan`` load its job in advance, for so many starts."""
+        for index in range(plan.workers):
+            task = {"job": plan.job.as_dict(), "label": f"worker {index}", "console_lock": plan.console_lock}
+            self._spares[worker_name(index)] = [
+                Spare(self._child_modules["worker"], task, self._alive_reader, self._origin)
+                for _ in range(times)
+            ]
+
+    def end_spares(self) -> None:
+        """Those that were prepared and are not needed."""
+        for spare in [spare for spares in self._spares.values() for spare in spares]:
+            spare.end()
+        self._spares.clear()
 
     # --- starting ---------------------------------------------------------------------------------------
 
@@ -156,7 +177,7 @@ class Fleet:
             member.incarnation = raised[member.name]
             member.endpoint = plan.endpoint(member.name, member.incarnation)
             member.watch = HangWatch(plan.settings.hang_timeout_ms)
-            self._transport.connect(member.name, member.endpoint)
+            self._transport.connect(member.address, member.endpoint)
         self.tell_peers(member for member in self if member.running and member.role != "resharder")
         for member in starting:
             self._launch(member)
@@ -182,7 +203,9 @@ class Fleet:
         )
         path = write_spec(plan, spec)
         fds = [fd for fd in (self._alive_reader, listen_fd) if fd >= 0]
-        member.start(self._child_modules[member.role], path, fds, self._origin)
+        spares = self._spares.get(member.name) if member in self.others else None
+        spare = spares.pop(0) if spares else None
+        member.start(self._child_modules[member.role], path, fds, self._origin, spare)
         member.state = STARTING
 
     # --- talking ----------------------------------------------------------------------------------------
@@ -199,7 +222,7 @@ class Fleet:
 
     def _send(self, member: Member, kind: int, message: bytes) -> None:
         member.unsent.pop(kind, None)
-        if not self._transport.send(member.name, message):
+        if not self._transport.send(member.address, message):
             member.unsent[kind] = message
 
     def send_unsent(self) -> None:
@@ -216,17 +239,19 @@ class Fleet:
 
     def reap(self, member: Member) -> int:
         """Take the exit status of a process that has ended; nothing more is sent to it."""
-        self._transport.disconnect(member.name)
+        self._transport.disconnect(member.address)
         member.unsent.clear()
         return member.reap()
 
     def close(self) -> None:
         """Nothing of the run is left when this returns."""
+        self.end_spares()
         for member in self:
             member.kill()
-        for member in (*self, *self.retired):
+        for member in self:
             if member.running:
                 self.reap(member)
+        for member in {*self, *self.retired}:
             member.page.close()
         os.close(self._alive_writer)
         os.close(self._alive_reader)

@@ -20,6 +20,7 @@ from mini_flink.errors import (
     EXIT_CONFIG,
     EXIT_TRY_AGAIN,
     DecodeError,
+    IncompatibleError,
     MiniFlinkError,
     StorageError,
     StorageFullError,
@@ -93,7 +94,10 @@ class Supervisor:
     # --- the loop ---------------------------------------------------------------------------------------
 
     def run(self) -> int:
-        """Serve until told to stop, or until it makes no sense to go on."""
+        """Serve until told to stop, or until it makes no sense to go on.
+
+        IncompatibleError if a worker, before anything was served, finds that the job does not fit its state.
+        """
         with SignalPipe() as signals:
             self._fleet.start_all()
             while self._state != ENDED:
@@ -187,6 +191,8 @@ class Supervisor:
         elif message.kind == wire.SNAPSHOT_PART:
             self._snapshots.take_part(member, message.data, self._now_ms)
         elif message.kind == wire.FAILED:
+            if self._state == STARTING and "unfit" in message.data:
+                raise IncompatibleError(str(message.data["unfit"]))
             self._fail(str(message.data["text"]), int(message.data["exit_code"]))
 
     def _take_ready(self, member: Member, data: Mapping[str, Any]) -> None:
@@ -294,8 +300,16 @@ class Supervisor:
             incarnation=self._fleet.incarnation,
             uptime_ms=self._now_ms - self._began_ms,
             snapshots=self._snapshots.report(),
+            restored=self._restored(),
         )
         self._transport.send(message.sender, self._fleet.control(wire.STATUS_REPLY, report))
+
+    def _restored(self) -> dict[str, str] | None:
+        record = self._folder.record
+        if not record.restored:
+            return None
+        because, since = record.restored_because, record.lost_since
+        return {"snapshot": record.restored, "reason": because, "lost_since": since}
 
     def _shown_state(self) -> str:
         if self._state == SERVING and self._changeover is not None:
@@ -312,7 +326,7 @@ class Supervisor:
         if self._changeover is not None and self._changeover.take_exit(member, status, self._now_ms):
             self._advance_stop()
             return
-        if member.role == "resharder":
+        if member in self._fleet.others:  # it was to leave, and what it was needed for is over
             self._fleet.drop(member)
             self._advance_stop()
             return

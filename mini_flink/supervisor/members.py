@@ -5,6 +5,8 @@ Owns the operating system's side (start, exit descriptor, kill) and the state. D
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -16,7 +18,7 @@ from typing import Any
 from mini_flink import procfs
 from mini_flink.core.restarts import RestartPolicy
 from mini_flink.progress import PageReader
-from mini_flink.spec import SERVE
+from mini_flink.spec import SERVE, SPARE
 from mini_flink.supervisor.hangs import HangWatch
 
 STARTING, READY, STOPPING, WAITING, GONE = "starting", "ready", "stopping", "waiting", "gone"
@@ -36,6 +38,44 @@ class Origin:
     environment: Mapping[str, str]
 
 
+class Spare:
+    """A worker's process that nobody is yet: it loads the job, and will be told who it is."""
+
+    def __init__(self, module: str, task: Mapping[str, Any], alive_fd: int, origin: Origin) -> None:
+        reader, self._writer = os.pipe()
+        words = [SPARE, json.dumps({**task, "descriptor": reader})]
+        self._child = _spawn([module, *words], [alive_fd, reader], origin)
+        os.close(reader)
+
+    def become(self, spec_path: str) -> subprocess.Popen[bytes] | None:
+        """It is now whoever ``spec_path`` describes; None if it has ended."""
+        if self._child.poll() is not None:
+            os.close(self._writer)
+            return None
+        with contextlib.suppress(BrokenPipeError):  # it ends just now: as any start that came to nothing
+            os.write(self._writer, f"{spec_path}\n".encode())
+        os.close(self._writer)
+        return self._child
+
+    def end(self) -> None:
+        """Nobody needs it."""
+        os.close(self._writer)
+        self._child.kill()
+        self._child.wait()
+
+
+def _spawn(words: list[str], fds: Sequence[int], origin: Origin) -> subprocess.Popen[bytes]:
+    """A process in a group of its own: Ctrl-C in a terminal is for the supervisor alone."""
+    return subprocess.Popen(
+        [sys.executable, "-m", *words],
+        stdin=subprocess.DEVNULL,
+        pass_fds=tuple(fds),
+        process_group=0,
+        cwd=origin.directory,
+        env=origin.environment,
+    )
+
+
 @dataclass(slots=True, eq=False)
 class Member:
     """A worker, a gateway or a resharder. ``state`` is one of starting, ready, stopping, waiting (to be
@@ -47,6 +87,7 @@ class Member:
     name: str
     page: PageReader
     watch: HangWatch
+    page_path: str
     generation: int = 1
     mode: str = SERVE
     task: Mapping[str, Any] = field(default_factory=dict)
@@ -67,6 +108,11 @@ class Member:
         return self.role if self.role == "resharder" else f"{self.role} {self.index}"
 
     @property
+    def address(self) -> str:
+        """What only this incarnation is called: two generations have workers of one name."""
+        return f"{self.name}.{self.incarnation}"
+
+    @property
     def running(self) -> bool:
         return self._child is not None
 
@@ -79,16 +125,12 @@ class Member:
         """Readable when the process has ended."""
         return self._pidfd
 
-    def start(self, module: str, spec_path: str, fds: Sequence[int], origin: Origin) -> None:
-        """Start the process, in a group of its own: Ctrl-C in a terminal is for the supervisor alone."""
-        self._child = subprocess.Popen(
-            [sys.executable, "-m", module, spec_path],
-            stdin=subprocess.DEVNULL,
-            pass_fds=tuple(fds),
-            process_group=0,
-            cwd=origin.directory,
-            env=origin.environment,
-        )
+    def start(
+        self, module: str, spec_path: str, fds: Sequence[int], origin: Origin, spare: Spare | None = None
+    ) -> None:
+        """Start the process, or let ``spare`` be it."""
+        child = spare.become(spec_path) if spare else None
+        self._child = child or _spawn([module, spec_path], fds, origin)
         self._pidfd = os.pidfd_open(self._child.pid)
         self.start_at_ms = None
         self.ended = ""

@@ -31,6 +31,7 @@ def build_report(
     incarnation: int,
     uptime_ms: int,
     snapshots: dict[str, Any],
+    restored: dict[str, str] | None,
 ) -> dict[str, Any]:
     """One object with stable names: the reply to a status request."""
     return {
@@ -44,6 +45,7 @@ def build_report(
         "processes": [_supervisor(incarnation, state), *(_process(member) for member in members)],
         "operators": _operators(plan, [*members, *retired]),
         "snapshots": snapshots,
+        "restored": restored,
     }
 
 

@@ -71,7 +71,7 @@ def build_spec(
         folder=folder.process_folder(member.name, plan.generation) if member.role == "worker" else None,
         runtime_dir=plan.runtime_dir,
         console_lock=plan.console_lock,
-        page_path=folder.page_path(member.name),
+        page_path=member.page_path,
         endpoint=member.endpoint,
         supervisor_endpoint=supervisor_endpoint,
         peers=dict(peers),

@@ -23,7 +23,7 @@ SURVIVES = {
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The facts of the banner."""
+    """The facts of the banner; ``restored`` names the snapshot that this start goes on from."""
 
     version: str
     graph: JobGraph
@@ -36,6 +36,7 @@ class Started:
     is_new: bool
     redone: int
     seconds: float
+    restored: str = ""
 
 
 def banner(facts: Started) -> str:
@@ -48,6 +49,8 @@ def banner(facts: Started) -> str:
         count(facts.gateways, "gateway"),
     )
     known = "new" if facts.is_new else "continued"
+    if facts.restored:
+        known = f"restored from {facts.restored}"
     if facts.redone:
         known += f", {count(facts.redone, 'commit')} redone"
     lines = [

@@ -219,12 +219,17 @@ class Host:
 
         False if there was no space for it: then the log still holds what the table does not.
         """
+        clean = self.flush_all()
+        self._log.close()
+        self._table.close()
+        return clean
+
+    def flush_all(self) -> bool:
+        """Everything committed goes into the table; False if there is no space for it."""
         self._settle()
         if not self._flushes and not self._held and not self.engine.clean:
             self.carry_out([self.engine.freeze()])
             self._settle()
-        self._log.close()
-        self._table.close()
         return self.engine.clean and not self._held
 
     def _settle(self) -> None:

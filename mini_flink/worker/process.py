@@ -18,9 +18,16 @@ from mini_flink import console, faults, wire
 from mini_flink import plan as plans
 from mini_flink.config import Settings
 from mini_flink.core.base import Identity
-from mini_flink.errors import EXIT_STORAGE, MiniFlinkError, StorageFullError
+from mini_flink.errors import (
+    EXIT_STORAGE,
+    IncompatibleError,
+    MiniFlinkError,
+    StorageError,
+    StorageFullError,
+)
 from mini_flink.failures import render_error, render_running
 from mini_flink.faults import crash_point
+from mini_flink.graph import JobGraph
 from mini_flink.ids import SUPERVISOR
 from mini_flink.jobs import JobTarget, load_graph
 from mini_flink.locks import FolderLock
@@ -32,6 +39,7 @@ from mini_flink.transport.zmq import ZmqTransport
 from mini_flink.worker.background import ThreadBackground
 from mini_flink.worker.host import Capture
 from mini_flink.worker.snapshots import Order, WorkerSnapshots
+from mini_flink.worker.spare import called
 from mini_flink.worker.tails import write_tail
 from mini_flink.worker.trial import trial_devices
 from mini_flink.worker.worker import Devices, Place, Worker
@@ -46,11 +54,13 @@ SPACE_RETRY_MS = 1000
 class WorkerProcess:
     """One worker, from its specification to its end."""
 
-    def __init__(self, spec: ProcessSpec) -> None:
+    def __init__(self, spec: ProcessSpec, graph: JobGraph | None) -> None:
         self._spec = spec
+        self._graph = graph
         self._settings = Settings.from_dict(spec.settings)
         self._stopping = False
         self._finishing: dict[str, Any] | None = None
+        self._label = ""
         self._published_s = 0.0
         self._published_records = -1
         self._transport = ZmqTransport()
@@ -62,7 +72,10 @@ class WorkerProcess:
         try:
             self._open()
         except MiniFlinkError as error:
-            self._tell(wire.FAILED, {"text": render_error(error), "exit_code": error.exit_code})
+            told = {"text": render_error(error), "exit_code": error.exit_code}
+            if isinstance(error, IncompatibleError):
+                told["unfit"] = error.message
+            self._tell(wire.FAILED, told)
             self._transport.close(linger_ms=LAST_WORD_MS)
             return error.exit_code
         try:
@@ -76,7 +89,7 @@ class WorkerProcess:
 
     def _open(self) -> None:
         spec = self._spec
-        graph = load_graph(JobTarget.from_dict(spec.job), quiet=True)
+        graph = self._graph or load_graph(JobTarget.from_dict(spec.job), quiet=True)
         console.install_logging()
         check_fingerprint(spec, graph)
         plan = plans.build(graph, spec.workers, spec.numbers, spec.parallelisms)
@@ -175,21 +188,46 @@ class WorkerProcess:
     # --- from one generation to the next ----------------------------------------------------------------
 
     def _track(self, data: dict[str, Any]) -> None:
-        self._worker.engine.track_changes(data["label"])
+        """From here on changes count for ``label``; those since ``last``, if any, are left to be copied."""
+        engine, last, self._label = self._worker.engine, data["last"], data["label"]
+        told: dict[str, Any] = {}
+        if last:
+            told = self._leave(Path(data["folder"]), last)
+        engine.track_changes(self._label)
+        engine.changed.forget(last)
         crash_point("after_track")
-        self._tell(wire.TRACKING, {})
+        self._tell(wire.TRACKING, told)
+
+    def _leave(self, folder: Path, label: str) -> dict[str, Any]:
+        """Leave the keys that have changed to the resharder; what to tell, which says if it failed."""
+        try:
+            write_tail(folder, self._spec.index, self._worker.engine.changed.since(label))
+        except StorageError as error:
+            return {"reason": error.message}
+        return {}
 
     def _finish(self, data: dict[str, Any]) -> None:
-        """Run nothing more; leave when the gateways have all that was for them."""
+        """Run nothing more, and come to a stand."""
         self._finishing = data
         self._worker.engine.paused = True
 
-    @property
-    def _finished(self) -> bool:
-        host = self._worker.host
-        if self._finishing is None or host.is_held:
-            return False
-        return host.engine.drained(self._finishing["gateways"])
+    def _finish_if_drained(self) -> None:
+        """Once the gateways have all that was for them: flush, say what has changed, and stand still."""
+        order, host = self._finishing, self._worker.host
+        if order is None or host.is_held or not host.engine.drained:
+            return
+        self._finishing = None
+        if not host.flush_all():
+            return  # no space for it: nobody is told, and after a while everything goes back
+        told = self._leave(Path(order["folder"]), order["label"])
+        crash_point("after_tail")
+        self._tell(wire.FINISHED, told)
+
+    def _go(self) -> None:
+        """Run again, or for the first time."""
+        self._finishing = None
+        self._worker.engine.changed.forget(self._label)
+        self._worker.engine.paused = False
 
     # --- serving ----------------------------------------------------------------------------------------
 
@@ -209,8 +247,7 @@ class WorkerProcess:
                 _say_storage_full(was_full)
             if now >= self._published_s + PUBLISH_INTERVAL_S:
                 self._publish(now)
-            if self._finished:
-                return
+            self._finish_if_drained()
             if self._stopping or engine.has_work or transport.pending():
                 continue
             if spec.alive_fd in transport.wait(self._timeout_ms(now), sleep_on):
@@ -243,7 +280,7 @@ class WorkerProcess:
         elif message.kind == wire.FINISH:
             self._finish(message.data)
         elif message.kind == wire.GO:
-            self._worker.engine.paused = False
+            self._go()
         elif message.kind == wire.STOP:
             self._stopping = True
 
@@ -263,11 +300,6 @@ class WorkerProcess:
     def _close(self) -> bool:
         self._snapshots.close()
         clean = self._worker.close()
-        if self._finishing is not None and clean:
-            crash_point("before_tail")
-            label, folder = self._finishing["label"], Path(self._finishing["folder"])
-            write_tail(folder, self._spec.index, self._worker.engine.changed.since(label))
-            crash_point("after_tail")
         self._publish(time.monotonic())
         self._page.idle()
         self._lock.release()
@@ -286,13 +318,13 @@ def _say_storage_full(full: bool) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Be the worker that the specification in ``argv[1]`` describes."""
-    spec = ProcessSpec.read(argv[1])
-    faults.enable(spec.name)
-    setproctitle.setproctitle(f"mini_flink {spec.label}")
+    """Be the worker that the specification in ``argv[1]`` describes, or one that is told later who it is."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    console.install(spec.label, spec.console_lock)
+    setproctitle.setproctitle("mini_flink worker")
+    spec, graph = called(argv[1:])
+    faults.enable(spec.name)
+    setproctitle.setproctitle(f"mini_flink {spec.label}")
     # The supervisor asks a process that hangs where it is.
     console.show_place_on(signal.SIGUSR1, render_running)
-    return WorkerProcess(spec).run()
+    return WorkerProcess(spec, graph).run()

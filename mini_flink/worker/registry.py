@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mini_flink import wire
-from mini_flink.errors import FolderError
+from mini_flink.errors import FolderError, IncompatibleError
 from mini_flink.graph import CollectionOptions, Node
 from mini_flink.state import layout
 from mini_flink.state.base import Table
@@ -30,13 +30,13 @@ class Registry:
         self._stored = {(entry.operator, entry.name): entry for entry in entries}
 
     def register(self, operator: int, name: str, kind: str, type_text: str, parallelism: int) -> int:
-        """The index of a state; FolderError if what is stored under this name is something else."""
+        """The index of a state; IncompatibleError if what is stored under this name is something else."""
         stored = self._stored.get((operator, name))
         if stored is None:
             stored = self._add(operator, name, kind, type_text, parallelism)
         declared = stored._replace(kind=kind, type_text=type_text, parallelism=parallelism)
         if declared != stored and self._has_content(stored):
-            raise FolderError(
+            raise IncompatibleError(
                 f"state {name!r} of operator {self._uid(operator)!r} is stored as {stored.describe()}, "
                 f"and the job declares {declared.describe()}",
                 help="declare it as it is stored, or give the changed operator another uid",
@@ -90,16 +90,16 @@ class Registry:
         return sorted({operator for operator, _ in self._declared})
 
     def check_complete(self) -> None:
-        """FolderError naming every state that is stored and that no operator declares any more."""
+        """IncompatibleError naming every state that is stored and that no operator declares any more."""
         lost = [
             f"state {name!r} of operator {self._uid(operator)!r}"
             for (operator, name), entry in sorted(self._stored.items())
             if (operator, name) not in self._declared and self._has_content(entry)
         ]
         if lost:
-            raise FolderError(
+            raise IncompatibleError(
                 f"the data folder holds {', '.join(lost)}, which the job does not declare any more",
-                help="give the operator back its uid and the state its name, or start in a new --data-dir",
+                help="give it back its uid and name, or let it go: --allow-dropped-state",
             )
 
     def _has_content(self, entry: Stored) -> bool:

@@ -40,6 +40,7 @@ def test_workers_code_loads_no_http():
     [
         "common.row", "common.time", "common.typeinfo", "datastream.data_stream", "datastream.functions",
         "datastream.reply", "datastream.state", "datastream.stream_execution_environment", "execution",
+        "state_processor.reader", "state_processor.sorting", "state_processor.writer",
     ],
 )  # fmt: skip
 def test_examples_in_docstrings(module):
@@ -48,6 +49,6 @@ def test_examples_in_docstrings(module):
 
 
 def test_every_public_name_has_a_docstring():
-    for room in ("mini_flink.datastream", "mini_flink.common"):
+    for room in ("mini_flink.datastream", "mini_flink.common", "mini_flink.state_processor"):
         module = importlib.import_module(room)
         assert [name for name in module.__all__ if not getattr(module, name).__doc__] == []

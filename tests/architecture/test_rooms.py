@@ -19,7 +19,7 @@ OWNERS = {
     "lmdb": ("state.lmdb",),
     "msgpack": ("snapshots.item_file", "state.layout", "values*", "wire"),
     "msgspec": ("json_codec", "value_classes"),
-    "setproctitle": ("gateway.process", "runners.server", "worker.process"),
+    "setproctitle": ("gateway.process", "resharder.process", "runners.server", "worker.process"),
     "starlette": ("gateway.*",),
     "uvicorn": ("gateway.*",),
     "uvloop": ("gateway.process",),
@@ -34,7 +34,7 @@ INPUT_AND_OUTPUT = {
     "socket", "subprocess", "sys", "tempfile", "threading", "time", "zmq", "lmdb",
 }  # fmt: skip
 
-PUBLIC = ("mini_flink", "mini_flink.common", "mini_flink.datastream")
+PUBLIC = ("mini_flink", "mini_flink.common", "mini_flink.datastream", "mini_flink.state_processor")
 
 
 def drawn_rooms() -> list[str]:

@@ -120,7 +120,7 @@ def test_without_a_command_the_help_goes_to_stderr():
     ("words", "what", "remedy"),
     [
         (["srve"], "unknown command srve", "did you mean serve?"),
-        (["xyzzy"], "unknown command xyzzy", "commands: serve, check, status, dead-letters"),
+        (["xyzzy"], "unknown command xyzzy", "commands: serve, check, status, "),
         (["job.py"], "unknown command job.py", "did you mean python -m mini_flink serve job.py?"),
         (["serve", "--prot", "1"], "unknown option --prot for serve", "did you mean --port?"),
         (["serve", "--prot=1"], "unknown option --prot for serve", "did you mean --port?"),
@@ -192,7 +192,7 @@ def test_serve_needs_linux_and_says_what_runs_elsewhere(tmp_path):
 
 @pytest.mark.parametrize("error", ["ConnectionRefusedError()", "TimeoutError()", "FileNotFoundError()"])
 def test_status_when_nothing_answers(tmp_path, error):
-    setup = RUNNERS + f"runner('status', query=lambda data_dir: raising({error}))"
+    setup = RUNNERS + f"runner('asking', query=lambda data_dir: raising({error}))"
     lines = refused(main_with(setup, "status", "--data-dir", "d", cwd=tmp_path), 69)
     assert lines[0] == "error: no server answers for d"
 
@@ -206,7 +206,7 @@ def test_status_as_table_and_as_json(tmp_path):
             {"role": "supervisor", "index": None, "pid": 43, "restarts": 12},
         ],
     }
-    setup = RUNNERS + f"runner('status', query=lambda data_dir: {report!r})"
+    setup = RUNNERS + f"runner('asking', query=lambda data_dir: {report!r})"
     (tmp_path / ".mini_flink" / "shop").mkdir(parents=True)
     done = main_with(setup, "status", "--json", cwd=tmp_path)  # the only folder there is
     assert (done.returncode, json.loads(done.stdout)) == (0, report)
@@ -253,7 +253,7 @@ def test_a_reader_that_leaves_is_no_error(tmp_path):
 
 
 def test_our_own_bug_shows_a_traceback_and_exits_70(tmp_path):
-    setup = RUNNERS + "runner('status', query=lambda data_dir: 1 / 0)"
+    setup = RUNNERS + "runner('asking', query=lambda data_dir: 1 / 0)"
     done = main_with(setup, "status", "--data-dir", "d", cwd=tmp_path)
     assert done.returncode == 70
     assert "ZeroDivisionError" in done.stderr
@@ -261,7 +261,7 @@ def test_our_own_bug_shows_a_traceback_and_exits_70(tmp_path):
 
 
 def test_ctrl_c_is_quiet(tmp_path):
-    setup = RUNNERS + "runner('status', query=lambda data_dir: raising(KeyboardInterrupt()))"
+    setup = RUNNERS + "runner('asking', query=lambda data_dir: raising(KeyboardInterrupt()))"
     done = main_with(setup, "status", "--data-dir", "d", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (130, "")
 

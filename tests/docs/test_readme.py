@@ -15,7 +15,9 @@ from tests.docs.guide import README, ROOT, Block, blocks, inline_commands, patte
 from tests.docs.terminal import SHELL, Terminal
 
 TEXT = README.read_text()
-OTHER_FLAGS = {"--help", "--json"}
+PAGES = sorted((ROOT / "mini_flink" / "docs").glob("*.md"))
+"""They go on where the README ends."""
+OTHER_FLAGS = {"--help", "--json", "--restore"}
 QUICK_TEST = "tests/api/test_common.py"
 SERVED = r"^  Ready   http"
 LOCAL = r" in this one process\.$"
@@ -39,6 +41,9 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
 def test_a_reader_sees_what_is_written(terminal: Terminal) -> None:
     for block in blocks(TEXT):
         follow(terminal, block)
+    for page in PAGES:
+        for block in blocks(page.read_text()):
+            follow(terminal, block)
     for command in inline_commands(TEXT):
         if " serve " in command and "--help" not in command:
             terminal.serve(command, SERVED)

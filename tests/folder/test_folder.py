@@ -54,15 +54,12 @@ def test_nothing_is_recorded_before_a_run_begins(path: str) -> None:
     assert DataFolder.open(path, replace(START, job="other", workers=7)).is_new
 
 
-def test_a_restart_takes_the_number_of_workers_of_the_folder(path: str) -> None:
+def test_a_folder_keeps_its_number_of_workers_until_its_state_has_moved(path: str) -> None:
     run_once(path, replace(START, workers=3))
-    folder = DataFolder.open(path, replace(START, default_workers=8))
-    assert (folder.record.workers, folder.is_new) == (3, False)
-    folder.close()
-    DataFolder.open(path, replace(START, workers=3)).close()
-    error = refusal(path, replace(START, workers=4))
-    assert "state of 3 workers, not of 4" in error.message
-    assert error.exit_code == 78
+    for start in (replace(START, default_workers=8), replace(START, workers=4)):
+        folder = DataFolder.open(path, start)
+        assert (folder.record.workers, folder.is_new, folder.holds_state) == (3, False, True)
+        folder.close()
 
 
 def test_another_jobs_folder_is_refused(path: str) -> None:
@@ -164,18 +161,19 @@ def other_boot(monkeypatch: pytest.MonkeyPatch) -> None:
 PROCESS = replace(START, durability="process")
 
 
-def test_process_durability_after_an_unclean_boot_is_refused(
+def is_inconsistent(path: str, start: Start) -> bool:
+    folder = DataFolder.open(path, start)
+    folder.close()
+    return folder.is_inconsistent
+
+
+def test_process_durability_after_an_unclean_boot_is_inconsistent(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_once(path, PROCESS)
-    DataFolder.open(path, PROCESS).close()
+    assert not is_inconsistent(path, PROCESS)
     other_boot(monkeypatch)
-    for start in (PROCESS, START):
-        error = refusal(path, start)
-        assert "durability 'process' when the machine went down" in error.message
-        assert "--accept-inconsistent-state" in error.help
-        assert error.exit_code == 78
-    DataFolder.open(path, replace(PROCESS, accept_inconsistent_state=True)).close()
+    assert [is_inconsistent(path, start) for start in (PROCESS, START)] == [True, True]
 
 
 @pytest.mark.parametrize(("start", "clean"), [(START, False), (PROCESS, True)])
@@ -184,7 +182,7 @@ def test_other_boots_are_no_trouble(
 ) -> None:
     run_once(path, start, clean=clean)
     other_boot(monkeypatch)
-    DataFolder.open(path, PROCESS).close()
+    assert not is_inconsistent(path, PROCESS)
 
 
 def test_disk_counts_only_once_every_worker_has_synced_what_process_left(
@@ -194,10 +192,10 @@ def test_disk_counts_only_once_every_worker_has_synced_what_process_left(
     run_once(path, START, ready=False)
     with monkeypatch.context() as boot:
         other_boot(boot)
-        refusal(path, START)
+        assert is_inconsistent(path, START)
     run_once(path, START)
     other_boot(monkeypatch)
-    DataFolder.open(path, START).close()
+    assert not is_inconsistent(path, START)
 
 
 def test_where_the_supervisor_is_found(path: str) -> None:
@@ -248,8 +246,8 @@ def test_a_refused_start_on_a_folder_that_served_unbinds_nothing(tmp_path: Path)
     folder.begin_run("disk", [])
     folder.mark_refused()
     folder.close()
-    with pytest.raises(FolderError, match="1 worker"):
-        DataFolder.open(path, Start("one", 128, "disk", workers=2))
+    with pytest.raises(FolderError, match="belongs to job 'one'"):
+        DataFolder.open(path, Start("other", 128, "disk", workers=2))
 
 
 def test_the_folder_of_the_release_before_is_opened(path: str) -> None:
@@ -312,3 +310,32 @@ def test_no_bit_of_the_record_can_rot_unseen(path: str) -> None:
         file.write_bytes(rotten)
         with pytest.raises((CorruptionError, FolderError), match=r"job\.json"):
             read_job(path)
+
+
+def test_what_was_restored_into_a_new_folder_is_kept_whatever_comes_of_the_start(path: str) -> None:
+    folder = DataFolder.open(path, START)
+    _, draft = folder.draft_generation()
+    Path(draft, "half").touch()
+    folder.close()
+
+    folder = DataFolder.open(path, START)
+    assert (folder.holds_state, folder.record.generation, os.path.exists(draft)) == (False, 1, False)
+    folder.draft_generation()
+    folder.skip_incarnations({"g0": 7, "w0": 2})
+    folder.switch(restored="00c0ffee-000001", untouched=True)
+    folder.mark_refused()
+    folder.close()
+
+    folder = DataFolder.open(path, START)
+    assert (folder.holds_state, folder.record.generation, folder.record.untouched) == (True, 2, True)
+    assert folder.raise_incarnations(["g0", "w0", "w1"]) == {"g0": 8, "w0": 3, "w1": 1}
+    folder.begin_run("disk", [])
+    folder.skip_incarnations({"g0": 3})
+    assert (folder.raise_incarnations(["g0"]), folder.record.untouched) == ({"g0": 9}, False)
+    folder.close()
+
+
+def test_snapshots_alone_are_only_opened_by_a_restore(path: str) -> None:
+    Path(path, "snapshots").mkdir(parents=True)
+    assert "--restore latest" in refusal(path, START).help
+    assert DataFolder.open(path, replace(START, restores=True)).is_new

@@ -44,7 +44,17 @@ def cli(platform: str, words: list[str]) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("platform", PLATFORMS)
 @pytest.mark.parametrize(
     "module",
-    ["", ".datastream", ".datastream.state", ".common", ".testing", ".runners.local", ".cli", ".__main__"],
+    [
+        "",
+        ".datastream",
+        ".datastream.state",
+        ".common",
+        ".state_processor",
+        ".testing",
+        ".runners.local",
+        ".cli",
+        ".__main__",
+    ],
 )
 def test_it_can_be_imported(platform: str, module: str) -> None:
     done = elsewhere(platform, f"import mini_flink{module}")
