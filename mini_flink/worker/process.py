@@ -195,6 +195,7 @@ class WorkerProcess:
             told = self._leave(Path(data["folder"]), last)
         engine.track_changes(self._label)
         engine.changed.forget(last)
+        crash_point("after_track")
         self._tell(wire.TRACKING, told)
 
     def _leave(self, folder: Path, label: str) -> dict[str, Any]:

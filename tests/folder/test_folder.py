@@ -12,7 +12,7 @@ import pytest
 
 from mini_flink import progress
 from mini_flink.errors import BusyError, CorruptionError, FolderError, MiniFlinkError
-from mini_flink.folder import DataFolder, Start, default_folder, read_run
+from mini_flink.folder import DataFolder, Start, default_folder, read_job, read_run
 
 FILES = ("job.json", "incarnations.json", "lock")
 START = Start(job="orders", max_parallelism=128, durability="disk", default_workers=2)
@@ -298,6 +298,18 @@ def test_an_epoch_is_never_given_out_twice(path: str) -> None:
         epochs += [folder.next_epoch(), folder.next_epoch()]
         folder.close()
     assert epochs == [1, 2, 3, 4]
+
+
+def test_no_bit_of_the_record_can_rot_unseen(path: str) -> None:
+    run_once(path)
+    file = Path(path, "job.json")
+    whole = file.read_bytes()
+    for place in range(0, len(whole) * 8, 11):
+        rotten = bytearray(whole)
+        rotten[place // 8] ^= 1 << place % 8
+        file.write_bytes(rotten)
+        with pytest.raises((CorruptionError, FolderError), match=r"job\.json"):
+            read_job(path)
 
 
 def test_what_was_restored_into_a_new_folder_is_kept_whatever_comes_of_the_start(path: str) -> None:
