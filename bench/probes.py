@@ -35,9 +35,9 @@ def memory_mb(server: Server) -> float:
 def idle_cpu_percent(server: Server, seconds: float = 3.0) -> float:
     """CPU of all processes together while nothing is asked, in percent of one core."""
     time.sleep(_SETTLE_SECONDS)
-    before = _cpu_seconds(server)
+    before = cpu_seconds(server)
     time.sleep(seconds)
-    return (_cpu_seconds(server) - before) / seconds * 100
+    return (cpu_seconds(server) - before) / seconds * 100
 
 
 def restart_ms(server: Server) -> float:
@@ -67,6 +67,7 @@ def _processes(server: Server) -> list[psutil.Process]:
     return [parent, *parent.children(recursive=True)]
 
 
-def _cpu_seconds(server: Server) -> float:
+def cpu_seconds(server: Server) -> float:
+    """The CPU time of all processes together since they began."""
     times = [process.cpu_times() for process in _processes(server)]
     return sum(used.user + used.system for used in times)

@@ -12,10 +12,13 @@ import shutil
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
-from bench import load
+from bench import load, probes
 from bench.http import post_all
 from bench.preloaded import KIND, fill, keys_in, total_of
 from bench.servers import Server, folder_for, serving
@@ -49,46 +52,76 @@ def main(arguments: Sequence[str]) -> int:
 # --- beside the load -----------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class _Window:
+    """A load with what the server's processes spent on it. ``taken``: the savepoint, if one was taken."""
+
+    load: load.Load
+    cpu_us: float
+    taken: dict[str, Any] | None
+
+
 def _while_serving(megabytes: int, rounds: int, options: tuple[str, ...]) -> list[str]:
-    print(f"{megabytes} MB, {_CONNECTIONS} connections; ratios are to the window before, without a savepoint")
-    print(
-        f"{'':10}{'replies/s':>11}{'ratio':>8}{'p99 ms':>9}{'ratio':>8}{'max ms':>9}{'seconds':>9}{'MB':>9}"
-    )
+    print(f"{megabytes} MB, {_CONNECTIONS} connections; ratios are to the windows before and after")
+    head = f"{'replies/s':>11}{'ratio':>7}{'p99 ms':>8}{'ratio':>7}{'CPU us/reply':>14}{'ratio':>7}"
+    print(f"{'':10}{head}{'max ms':>8}{'s':>7}{'MB':>8}")
     with folder_for(KIND) as folder:
         quiet = (*options, "--snapshot-interval-s", "0")
         fill(folder, megabytes, quiet)
         with serving(KIND, folder, quiet) as server:
             load.run(server, _CONNECTIONS, _QUIET_SECONDS, seed=0)
-            pairs = [_pair(server, number) for number in range(rounds)]
-    rates = statistics.median(busy.rate / quiet.rate for quiet, busy in pairs)
-    p99s = statistics.median(busy.p99_us / quiet.p99_us for quiet, busy in pairs)
-    print(f"{'median':10}{'':11}{rates:>8.2f}{'':9}{p99s:>8.2f}\n", flush=True)
-    return [f"{one.errors} errors: {one.example}" for pair in pairs for one in pair if one.errors]
+            windows = _windows(server, rounds)
+    triples = list(zip(windows[:-1:2], windows[1::2], windows[2::2], strict=True))
+    for before, busy, after in triples:
+        _print("without", before, None)
+        _print("savepoint", busy, _ratios(before, busy, after))
+    _print("without", windows[-1], None)
+    rate, p99, cpu = (statistics.median(column) for column in zip(*starmap(_ratios, triples), strict=True))
+    print(f"{'median':21}{rate:>7.2f}{'':8}{p99:>7.2f}{'':14}{cpu:>7.2f}\n", flush=True)
+    return [f"{one.load.errors} errors: {one.load.example}" for one in windows if one.load.errors]
 
 
-def _pair(server: Server, number: int) -> tuple[load.Load, load.Load]:
+def _windows(server: Server, rounds: int) -> list[_Window]:
+    """Without a savepoint, with one, without, …; those without last about half as long as those with."""
+    windows, seconds = [], _QUIET_SECONDS
+    for number in range(rounds):
+        windows.append(_window(server, 2 * number, partial(time.sleep, seconds)))
+        windows.append(_window(server, 2 * number + 1, partial(_savepoint, server)))
+        seconds = max(seconds, windows[-1].load.seconds / 2)
+    windows.append(_window(server, 2 * rounds, partial(time.sleep, seconds)))
+    return windows
+
+
+def _window(server: Server, seed: int, work: Callable[[], dict[str, Any] | None]) -> _Window:
     time.sleep(_SETTLE_SECONDS)
-    _, quiet = _run(server, 2 * number, lambda: time.sleep(_QUIET_SECONDS))
-    time.sleep(_SETTLE_SECONDS)
-    taken, busy = _run(
-        server, 2 * number + 1, lambda: ask(str(server.data_dir), "savepoint", {"location": None})
-    )
-    print(
-        f"{'without':10}{quiet.rate:>11,.0f}{'':8}{quiet.p99_us / 1000:>9.2f}{'':8}"
-        f"{quiet.max_us / 1000:>9.1f}"
-    )
-    print(
-        f"{'savepoint':10}{busy.rate:>11,.0f}{busy.rate / quiet.rate:>8.2f}{busy.p99_us / 1000:>9.2f}"
-        f"{busy.p99_us / quiet.p99_us:>8.2f}{busy.max_us / 1000:>9.1f}{taken['duration_ms'] / 1000:>9.1f}"
-        f"{taken['total_bytes'] / 1e6:>9.1f}",
-        flush=True,
-    )
+    before = probes.cpu_seconds(server)
+    taken, one = load.run_while(server, _CONNECTIONS, load.KEYS, seed, work)
+    return _Window(one, (probes.cpu_seconds(server) - before) / one.good * 1e6, taken)
+
+
+def _savepoint(server: Server) -> dict[str, Any]:
+    taken = ask(str(server.data_dir), "savepoint", {"location": None})
     shutil.rmtree(Path(taken["location"]) / taken["id"])
-    return quiet, busy
+    return taken
 
 
-def _run(server: Server, seed: int, work: Callable[[], Any]) -> tuple[Any, load.Load]:
-    return load.run_while(server, _CONNECTIONS, load.KEYS, seed, work)
+def _ratios(before: _Window, busy: _Window, after: _Window) -> tuple[float, float, float]:
+    """Of replies per second, p99 and CPU, to those of the windows beside."""
+    return (
+        2 * busy.load.rate / (before.load.rate + after.load.rate),
+        2 * busy.load.p99_us / (before.load.p99_us + after.load.p99_us),
+        2 * busy.cpu_us / (before.cpu_us + after.cpu_us),
+    )
+
+
+def _print(name: str, window: _Window, ratios: tuple[float, float, float] | None) -> None:
+    one, taken = window.load, window.taken
+    rate, p99, cpu = (f"{ratio:7.2f}" for ratio in ratios) if ratios else (" " * 7,) * 3
+    size = f"{taken['duration_ms'] / 1000:>7.1f}{taken['total_bytes'] / 1e6:>8.1f}" if taken else ""
+    print(
+        f"{name:10}{one.rate:>11,.0f}{rate}{one.p99_us / 1000:>8.2f}{p99}"
+        f"{window.cpu_us:>14.1f}{cpu}{one.max_us / 1000:>8.1f}{size}"
+    )
 
 
 # --- what has changed ----------------------------------------------------------------------------------

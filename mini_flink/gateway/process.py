@@ -199,6 +199,8 @@ class GatewayProcess:
             self._app, request["method"], request["path"], request.get("headers", {}), request["body"]
         )
         self._ingress.hold()
+        # What is not acknowledged yet would be sent again to the workers that are to keep what they do.
+        self._pending.abandon()
         shown = body[:PROBE_SHOWN_BYTES].decode(errors="replace")
         self._tell(wire.PROBED, {"status": status, "body": shown})
 

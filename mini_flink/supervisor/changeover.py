@@ -244,7 +244,9 @@ class Changeover:
     def _finish(self) -> None:
         self._enter(FINISH)
         self._await(self._fleet.workers)
-        order = {"label": self._label, "folder": self._draft}
+        # Those that an upgrade has replaced acknowledge nothing any more.
+        gateways = [member.name for member in self._fleet.gateways]
+        order = {"label": self._label, "folder": self._draft, "gateways": gateways}
         self._fleet.send(self._fleet.workers, wire.FINISH, order)
 
     def _build(self) -> None:

@@ -210,6 +210,7 @@ class WorkerProcess:
         """Run nothing more, and come to a stand."""
         self._finishing = data
         self._worker.engine.paused = True
+        self._worker.engine.forget_gateways_but(data["gateways"])
 
     def _finish_if_drained(self) -> None:
         """Once the gateways have all that was for them: flush, say what has changed, and stand still."""

@@ -169,6 +169,24 @@ def without(*gone: str) -> dict[str, int]:
     return {uid: number for uid, number in NEW.items() if uid not in gone}
 
 
+@pytest.mark.parametrize(
+    ("waiting", "parallelisms", "expected"),
+    [
+        ([Waiting(0, "spread", None, 1, taken=True)], {"spread": 1}, False),
+        ([Waiting(0, "spread", None, 1)], {}, False),
+        ([Waiting(0, "spread", None, 1)], {"spread": 1}, True),
+        ([Waiting(0, "one", keys.encode_key(key), 0) for key in range(20)], {}, False),
+        ([Waiting(0, "one", keys.encode_key(key), 0) for key in range(20)], {"one": 1}, True),
+    ],
+)
+def test_whether_records_under_way_would_be_looked_for_elsewhere(
+    waiting: list[Waiting], parallelisms: dict[str, int], expected: bool
+) -> None:
+    old = old_job(2, spread=2)
+    old.send(waiting)
+    assert reshard(old, plan(2, OLD, {"spread": 2, **parallelisms})).reroutes() == expected
+
+
 def test_records_for_operators_that_are_gone_are_refused_by_name_or_dropped_on_request() -> None:
     old, new = old_job(), plan(3, NEW)
     key = keys.encode_key("k")
