@@ -171,9 +171,11 @@ class DataFolder:
         if self.is_new:
             self._save_incarnations()
         self._save()
+        self.is_new = False
 
     def mark_ready(self, durability: str) -> None:
         """Every worker has recovered, and in ``disk`` synced what an earlier ``process`` run left."""
+        self._unused = False
         if self._record.durability != durability:
             self._record = replace(self._record, durability=durability)
             self._save()

@@ -34,7 +34,7 @@ CRASHES = (
     "w2@during_recovery",
 )
 """Old workers, the resharder, and one that is new when two become three."""
-RELEASED = "w2@after_log_write"
+RELEASED = "w3@after_log_write"
 GATEWAYS = ("g0@after_hold", "g1@before_release")
 SWITCHED = "supervisor@after_switch"
 
@@ -68,8 +68,8 @@ def test_workers_and_the_resharder(serve: Serve, tmp_path: Path) -> None:
         assert workers(server) == ["ready"] * number
     points.arm(RELEASED)
     since = server.mark()
-    assert run(server, "rescale", "--workers", "3").code == 0
-    server.until_back("worker", 2, since)
+    assert run(server, "rescale", "--workers", "4").code == 0
+    server.until_back("worker", 3, since)
     assert points.fired(RELEASED)
     load.until_done(50)
     check(server, load.stop())

@@ -339,3 +339,17 @@ def test_snapshots_alone_are_only_opened_by_a_restore(path: str) -> None:
     Path(path, "snapshots").mkdir(parents=True)
     assert "--restore latest" in refusal(path, START).help
     assert DataFolder.open(path, replace(START, restores=True)).is_new
+
+
+def test_a_first_run_that_drafts_a_generation_and_is_killed_has_lost_nothing(path: str) -> None:
+    folder = DataFolder.open(path, START)
+    folder.begin_run("disk", [])
+    state = Path(folder.process_folder("w0"), "state")
+    state.touch()
+    folder.mark_ready("disk")
+    folder.draft_generation()
+    folder.mark_refused()
+    folder.close()
+    folder = DataFolder.open(path, START)
+    assert (folder.holds_state, folder.record.refused, state.exists()) == (True, False, True)
+    folder.close()
