@@ -43,15 +43,18 @@ class ChangedKeys:
             del self._since[next(iter(self._since))]
 
     def since(self, label: int | str, until: int | str | None = None) -> set[bytes] | None:
-        """The keys that have changed since a mark (and before another one); None if that is not known."""
+        """The keys that have changed since a mark (and before another one); None if that is not known.
+
+        Not to be changed by who gets it.
+        """
         if label not in self._since:
             return None
         labels = list(self._since)
         end = labels.index(until) if until in self._since else len(labels)
-        changed: set[bytes] = set()
-        for later in labels[labels.index(label) : end]:
-            changed |= self._since[later]
-        return changed
+        between = labels[labels.index(label) : end]
+        if end < len(labels) and len(between) == 1:
+            return self._since[label]  # nothing is added to it any more, and it may be large
+        return set().union(*(self._since[later] for later in between))
 
     def forget_before(self, label: int | str) -> None:
         """Nobody will ask for anything older than this mark."""
@@ -63,5 +66,5 @@ class ChangedKeys:
         labels = list(self._since)
         if label in self._since:
             keys, place = self._since.pop(label), labels.index(label)
-            if place:
-                self._since[labels[place - 1]] |= keys
+            if place:  # a new set: somebody may be reading the old one
+                self._since[labels[place - 1]] = self._since[labels[place - 1]] | keys

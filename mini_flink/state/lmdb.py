@@ -18,10 +18,9 @@ import hashlib
 import heapq
 import os
 import time
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from itertools import groupby, islice
+from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ import lmdb
 
 from mini_flink.errors import CorruptionError, FolderError, StorageError, StorageFullError
 from mini_flink.state.files import FULL_HELP, says_full, sync_folder
+from mini_flink.state.sorting import sorted_slices
 
 FORMAT_VERSION = 1
 
@@ -40,10 +40,7 @@ _DIGEST_BYTES = 32
 _HEAD_BYTES = _MAX_KEY_BYTES - _DIGEST_BYTES
 _KEY_LENGTH_BYTES = 4
 _NUMBER_BYTES = 8
-_SLICE_ITEMS = 256
 _FULL_BYTES = 1 << 20
-_PART_ITEMS = 1024
-_SAMPLE_STEP = 64
 _LOAD_ITEMS = 200_000
 _LOAD_BYTES = 32 << 20
 
@@ -132,7 +129,7 @@ class LmdbTable:
     def write(self, items: Iterable[_Item], commit_number: int) -> None:
         self._check_usable()
         with self._fatal("write"), self._environment.begin(self._records, write=True) as transaction:
-            for part in _sorted_slices(items):
+            for part in sorted_slices(items):
                 self._apply(transaction, part)
                 time.sleep(0)
             number = commit_number.to_bytes(_NUMBER_BYTES, "big")
@@ -493,36 +490,3 @@ def _after_prefix(prefix: bytes) -> bytes | None:
     """The first key behind all that start with ``prefix``; None if there is none."""
     stem = prefix.rstrip(b"\xff")
     return stem[:-1] + bytes([stem[-1] + 1]) if stem else None
-
-
-def _sorted_slices(items: Iterable[_Item]) -> Iterator[list[_Item]]:
-    """``items`` by ascending key, in short lists.
-
-    One ``sorted`` over 100,000 items would hold the interpreter's lock for 50 ms, letting go of them all at
-    once for 15 ms. So they are dealt into parts between sampled keys, with a chance for other threads after
-    every step, and each part is dropped before the next.
-    """
-    parts = _dealt(items)
-    parts.reverse()
-    while parts:
-        part = parts.pop()
-        part.sort(key=itemgetter(0))
-        for start in range(0, len(part), _SLICE_ITEMS):
-            yield part[start : start + _SLICE_ITEMS]
-
-
-def _dealt(items: Iterable[_Item]) -> list[list[_Item]]:
-    """All items in parts of about a thousand, each part below the next."""
-    source = iter(items)
-    steps: list[list[_Item]] = []
-    while step := list(islice(source, _PART_ITEMS)):
-        steps.append(step)
-        time.sleep(0)
-    sample = sorted(key for step in steps for key, _ in step[::_SAMPLE_STEP])
-    splitters = sample[_PART_ITEMS // _SAMPLE_STEP :: _PART_ITEMS // _SAMPLE_STEP]
-    parts: list[list[_Item]] = [[] for _ in range(len(splitters) + 1)]
-    for step in steps:
-        for item in step:
-            parts[bisect_right(splitters, item[0])].append(item)
-        time.sleep(0)
-    return parts

@@ -24,6 +24,7 @@ from mini_flink.snapshots.location import open_store
 from mini_flink.snapshots.manifest import FileEntry, FileKind
 from mini_flink.state import layout
 from mini_flink.state.base import TableView
+from mini_flink.state.sorting import sorted_slices
 from mini_flink.worker.background import Background
 from mini_flink.worker.host import Capture
 
@@ -203,7 +204,8 @@ def _state(view: TableView) -> Iterator[_Item]:
 
 def _changes(view: TableView, keys: set[bytes]) -> Iterator[_Item]:
     """The changed keys with what they hold, None for what is gone, by ascending key."""
-    return ((key, view.get(key)) for key in sorted(keys))
+    slices = sorted_slices((key, None) for key in keys)
+    return ((key, view.get(key)) for part in slices for key, _ in part)
 
 
 def _channels(view: TableView) -> Iterator[_Item]:
