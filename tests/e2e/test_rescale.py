@@ -16,7 +16,7 @@ from tests.examples.models import RiskEngine
 from tests.examples.payments import payment_chains
 
 LEDGER = JOBS / "ledger.py"
-PATIENT = ("--gateways", "2", "--request-timeout-ms", "60000", "--flush-interval-ms", "200")
+PATIENT = ("--gateways", "1", "--request-timeout-ms", "60000", "--flush-interval-ms", "200")
 CONNECTIONS = 16
 
 

@@ -76,8 +76,7 @@ def test_workers_and_the_resharder(serve: Serve, tmp_path: Path) -> None:
     assert server.stop() == 0
 
 
-@pytest.mark.parametrize("phase", ["finish", "start"])
-def test_an_old_worker_that_stands_still(serve: Serve, phase: str) -> None:
+def test_an_old_worker_that_stands_still(serve: Serve) -> None:
     server = serve(LEDGER, *PATIENT).start("--workers", "2")
     load = put_load_on(server)
     load.until_done(50)
@@ -87,7 +86,7 @@ def test_an_old_worker_that_stands_still(serve: Serve, phase: str) -> None:
         with contextlib.suppress(ProcessLookupError):  # the first attempt's
             os.kill(victim, signal.SIGKILL)
 
-    assert at_phase(server, phase, 3, kill) == ""
+    assert at_phase(server, "start", 3, kill) == ""
     load.until_done(50)
     check(server, load.stop())
     assert workers(server) == ["ready"] * 3
@@ -96,7 +95,9 @@ def test_an_old_worker_that_stands_still(serve: Serve, phase: str) -> None:
 
 def test_gateways(serve: Serve, tmp_path: Path) -> None:
     points = Points(tmp_path / "points", *GATEWAYS)
-    server = serve(LEDGER, *PATIENT, environment=points.environment).start("--workers", "2")
+    server = serve(LEDGER, *PATIENT, "--gateways", "2", environment=points.environment).start(
+        "--workers", "2"
+    )
     load = put_load_on(server)
     load.until_done(50)
     for point in GATEWAYS:
@@ -143,7 +144,7 @@ def test_everything(serve: Serve, tmp_path: Path) -> None:
     server = serve(LEDGER, *PATIENT, environment=points.environment).start("--workers", "2")
     load = put_load_on(server)
     number = 2
-    for phase in ("copy", "finish", "start", "release"):
+    for phase in ("finish", "start", "release"):
         load.until_done(50)
         reason = at_phase(server, phase, 5 - number, lambda: kill_everything(server))
         assert reason or phase == "release"
@@ -165,16 +166,16 @@ def test_everything(serve: Serve, tmp_path: Path) -> None:
     assert server.stop() == 0
 
 
-@pytest.mark.parametrize("phase", ["hold", "start", "release"])
+@pytest.mark.parametrize("phase", ["hold", "start"])
 def test_told_to_stop(serve: Serve, phase: str) -> None:
     server = serve(LEDGER, *PATIENT).start("--workers", "2")
     load = put_load_on(server)
     load.until_done(100)
     reason = at_phase(server, phase, 3, server.process.terminate)
     assert server.wait() == 0
-    assert "stop" in reason or "ended" in reason or phase == "release"
+    assert "stop" in reason or "ended" in reason
     server.start()
-    assert len(workers(server)) == (3 if phase == "release" else 2)
+    assert len(workers(server)) == 2
     load.until_done(100)
     exchanges = load.stop()
     assert {exchange.status for exchange in exchanges} <= {0, 200}

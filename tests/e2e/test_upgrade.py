@@ -177,13 +177,12 @@ def test_an_old_worker_dies_while_old_gateways_finish(serve: Serve) -> None:
     assert server.stop() == 0
 
 
-@pytest.mark.parametrize("phase", ["hold", "probe", "release"])
+@pytest.mark.parametrize("phase", ["hold", "probe"])
 def test_everything_dies_in_the_middle(serve: Serve, phase: str) -> None:
     server = serve(VERSIONS, *PATIENT, args=["1"]).start("--workers", "2")
     load = put_load_on(server)
     load.until_done(100)
-    reason = at_phase(server, phase, "2", lambda: kill_everything(server))
-    assert reason or phase == "release", "a release is soon over"
+    assert at_phase(server, phase, "2", lambda: kill_everything(server)) != ""
     server.start()
     load.until_done(100)
     exchanges = load.stop()
