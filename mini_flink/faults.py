@@ -1,9 +1,9 @@
 """Named points at which a test can have this process killed; nothing at all in normal use.
 
 ``MINI_FLINK_CRASH="after_log_write"`` kills with SIGKILL at the first passage, ``after_log_write:3`` at the
-third, ``w0@after_log_write:3`` only in the process of that name; several are separated by commas. With
-``MINI_FLINK_CRASH_ONCE_DIR`` set to a folder each of them kills once and leaves a file there, so that the
-process that replaces the killed one gets further.
+third, ``:*`` at any, ``w0@after_log_write:3`` only in the process of that name; several are separated by
+commas. With ``MINI_FLINK_CRASH_ONCE_DIR`` set to a folder each of them kills once and leaves a file there, so
+that the process that replaces the killed one gets further. Who removes that file arms the point again.
 
 The processes' mains say who they are with :func:`enable`; :func:`crash_point` stands where a crash is
 interesting, and is an empty function when the variable is not set.
@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 
 POINTS_VARIABLE = "MINI_FLINK_CRASH"
 ONCE_VARIABLE = "MINI_FLINK_CRASH_ONCE_DIR"
+ANY = 0
 
 
 class CrashPlan:
@@ -33,7 +34,8 @@ class CrashPlan:
         """Count a passage of ``point``; does not return when this is the one."""
         count = self._passed[point] = self._passed.get(point, 0) + 1
         for name, wanted, at in self._points:
-            if point == wanted and count == at and name in ("", self.name) and self._first(name, point, at):
+            is_due = point == wanted and at in (ANY, count) and name in ("", self.name)
+            if is_due and self._first(name, point, at):
                 self._kill()
 
     def _first(self, name: str, point: str, at: int) -> bool:
@@ -50,7 +52,7 @@ class CrashPlan:
 def _parse(part: str) -> tuple[str, str, int]:
     name, _, rest = part.strip().rpartition("@")
     point, _, count = rest.partition(":")
-    return name, point, int(count or 1)
+    return name, point, ANY if count == "*" else int(count or 1)
 
 
 def _kill_self() -> None:

@@ -9,15 +9,16 @@
     snapshots/           snapshots, unless they are kept elsewhere
 
 A restore or a re-shard makes the next generation beside the one that stands; that job.json names it is the
-moment from which it counts. Every file names its format version. job.json and incarnations.json are replaced
-atomically and synced before anything relies on them. Never looks into a worker's folder. Called by the
-supervisor; Linux only.
+moment from which it counts. Every file names its format version and has a checksum. job.json and
+incarnations.json are replaced atomically and synced before anything relies on them. Never looks into a
+worker's folder. Called by the supervisor; Linux only.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import re
@@ -32,6 +33,7 @@ from mini_flink.locks import FolderLock
 
 FORMAT_VERSION = 2
 """Format 1 had the workers' folders of its only generation beside job.json; the next start moves them."""
+_WITHOUT_CHECKSUM = 1
 MAX_OPERATOR_NUMBER = 65_535
 _WORKER_FOLDER = re.compile(r"w\d+")
 _WORKER_PAGE = re.compile(r"w\d+\.g(\d+)\.page")
@@ -169,9 +171,11 @@ class DataFolder:
         if self.is_new:
             self._save_incarnations()
         self._save()
+        self.is_new = False
 
     def mark_ready(self, durability: str) -> None:
         """Every worker has recovered, and in ``disk`` synced what an earlier ``process`` run left."""
+        self._unused = False
         if self._record.durability != durability:
             self._record = replace(self._record, durability=durability)
             self._save()
@@ -254,8 +258,13 @@ class DataFolder:
 
     def switch(self, **changes: Any) -> None:
         """From now on the drafted generation counts, durably, with ``changes`` of the record."""
-        self._record = replace(self._record, generation=self._record.generation + 1, refused=False, **changes)
-        self._save()
+        before = self._record
+        self._record = replace(before, generation=before.generation + 1, refused=False, **changes)
+        try:
+            self._save()
+        except StorageFullError:  # the file is as it was, and so is what will be written into it later
+            self._record = before
+            raise
         self._unused = False
 
     def remove_older_generations(self) -> None:
@@ -289,8 +298,7 @@ class DataFolder:
         self._write("job.json", asdict(self._record))
 
     def _write(self, name: str, content: Mapping[str, Any]) -> None:
-        data = json.dumps({"format": FORMAT_VERSION, **content}, indent=1).encode()
-        write_atomically(os.path.join(self.path, name), data)
+        write_atomically(os.path.join(self.path, name), sealed({"format": FORMAT_VERSION, **content}))
 
     def _load_incarnations(self) -> None:
         path = os.path.join(self.path, "incarnations.json")
@@ -340,6 +348,15 @@ def read_run(path: str) -> dict[str, Any] | None:
 def read_job(path: str) -> dict[str, Any] | None:
     """What job.json of a data folder says, without taking the folder; None if it holds no job."""
     return _read_json(os.path.join(path, "job.json"))
+
+
+def sealed(content: Mapping[str, Any]) -> bytes:
+    """A file's content with its checksum: a number in it that has rotted would be believed otherwise."""
+    return json.dumps({**content, "sha256": _checksum(content)}, indent=1).encode()
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def write_atomically(path: str, data: bytes) -> None:
@@ -473,5 +490,11 @@ def _read_json(path: str) -> dict[str, Any] | None:
         raise FolderError(
             f"{path} has format {content['format']}; this version reads up to {FORMAT_VERSION}",
             help="serve the folder with the newer mini_flink that made it",
+        )
+    checksum = content.pop("sha256", None)
+    if content["format"] != _WITHOUT_CHECKSUM and checksum != _checksum(content):
+        raise CorruptionError(
+            f"{path} is damaged: its checksum does not fit",
+            help="put back a copy of it, or start in a new --data-dir from a snapshot",
         )
     return content

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import permutations
 from typing import NamedTuple, Protocol
 
 from mini_flink import wire
@@ -96,10 +97,16 @@ class Backlog:
             yield worker, layout.outbox_key(peers[worker], counts[worker]), wire.pack(moved)
 
     def _undelivered(self) -> Iterator[bytes]:
-        """Channel by channel, each in its order."""
-        for sender in range(len(self._sources)):
-            for receiver in range(len(self._sources)):
-                yield from self._channel(sender, receiver)
+        """Channel by channel, each in its order.
+
+        Home channels first: they may still hold the backlog of the generation before, which is older than
+        anything that was sent in this one.
+        """
+        workers = range(len(self._sources))
+        for worker in workers:
+            yield from self._channel(worker, worker)
+        for sender, receiver in permutations(workers, 2):
+            yield from self._channel(sender, receiver)
 
     def _channel(self, sender: int, receiver: int) -> Iterator[bytes]:
         """What the one has sent and the other has not committed; also that of a worker to itself."""

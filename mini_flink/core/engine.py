@@ -313,6 +313,11 @@ class Engine:
         """Whether gateways have all that was for them; while paused that comes about and stays."""
         return all(link.outbound.acked + 1 == link.outbound.next for link in self._gateways)
 
+    def forget_gateways_but(self, names: Collection[str]) -> None:
+        """Nobody is in the other slots: what is for them, or comes to be, holds nothing up."""
+        self._gateways = [link for link in self._gateways if link.peer in names]
+        self._forget_gateways_without_slot()
+
     def forget_backlog(self) -> None:
         """A trial on state that will be thrown away runs nothing but what it is asked."""
         self._local.clear()

@@ -154,6 +154,10 @@ class Reshard:
         worker = self._routes.workers(target.parallelism)[group]
         return layout.state_prefix(group, target.operator, target.index), worker, target
 
+    def _knows(self, index: int, prefix: bytes) -> bool:
+        _, operator, number = layout.split_state_prefix(prefix)
+        return (operator, number) in self._states[index]
+
     def _letter(self, packed: bytes) -> tuple[int, bytes]:
         """The new worker of a dead letter, and the letter with its new numbers."""
         letter = wire.unpack(packed)
@@ -177,9 +181,12 @@ class Reshard:
         source = self._sources[index]
         for key in keys:
             if key.startswith(layout.STATE):
-                place = self._place(index, key[:STATE_PREFIX_BYTES])
+                prefix, value = key[:STATE_PREFIX_BYTES], value_of(source, key)
+                if value is None and not self._knows(index, prefix):
+                    continue  # its first value is still to be written, and the registry with it
+                place = self._place(index, prefix)
                 if place is not None:
-                    yield _changed(place, key, value_of(source, key))
+                    yield _changed(place, key, value)
             elif key.startswith(layout.DEAD_LETTER):
                 letter = value_of(source, key)
                 if letter is None:

@@ -27,6 +27,7 @@ from mini_flink.core.base import Identity
 from mini_flink.core.pending import PendingMap
 from mini_flink.errors import EXIT_INTERNAL, MiniFlinkError
 from mini_flink.failures import FailureLog, render_error, render_running
+from mini_flink.faults import crash_point
 from mini_flink.gateway.app import GatewayApp, exchange
 from mini_flink.gateway.ingress import GatewayIngress
 from mini_flink.gateway.link import GatewayLink
@@ -106,6 +107,7 @@ class GatewayProcess:
             self._ingress.hold()
         self._link.start(spec.peers)  # on standby too: workers forget what was for a dead predecessor
         if spec.mode == STANDBY:
+            crash_point("on_standby")
             self._tell_ready()
             await self._let_go.wait()
         else:
@@ -146,6 +148,7 @@ class GatewayProcess:
                 await self._server.start()
                 return
         self._ingress.hold()
+        crash_point("after_hold")
         self._told_held = False
         self._check_drained()
 
@@ -166,6 +169,7 @@ class GatewayProcess:
             await self._meet_generation(data)
         await self._begun.wait()
         await self._open_doors()
+        crash_point("before_release")
         self._told_held = True
         self._ingress.release()
         self._tell_ready()
@@ -195,6 +199,8 @@ class GatewayProcess:
             self._app, request["method"], request["path"], request.get("headers", {}), request["body"]
         )
         self._ingress.hold()
+        # What is not acknowledged yet would be sent again to the workers that are to keep what they do.
+        self._pending.abandon()
         shown = body[:PROBE_SHOWN_BYTES].decode(errors="replace")
         self._tell(wire.PROBED, {"status": status, "body": shown})
 

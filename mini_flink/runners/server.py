@@ -16,12 +16,13 @@ from dataclasses import replace
 
 import setproctitle
 
-from mini_flink import __version__, console
+from mini_flink import __version__, console, faults
 from mini_flink import plan as plans
 from mini_flink.config import Settings
 from mini_flink.errors import IncompatibleError
 from mini_flink.folder import DataFolder, Start, default_folder, read_run
 from mini_flink.graph import JobGraph
+from mini_flink.ids import SUPERVISOR
 from mini_flink.jobs import JobTarget, load_graph
 from mini_flink.runners.arrival import Arrival, arrive, fit
 from mini_flink.snapshots.location import is_url
@@ -51,6 +52,7 @@ def serve(
     ``child_modules`` puts other programs in the place of workers and gateways, for tests of the supervisor.
     """
     setproctitle.setproctitle(SUPERVISOR_TITLE)
+    faults.enable(SUPERVISOR)
     with closing(ExitStack()) as stack:
         server = _Server(stack, settings, job, arrival, child_modules)
         arrive(server.folder, server.graph, server.settings, arrival, server.origin.directory)

@@ -462,7 +462,10 @@ def _read_meta(transaction: Any, folder: Path, generation: int) -> int:
             help="start it with the newer mini_flink that wrote it",
         )
     if number(b"generation") != generation:
-        raise FolderError(f"{folder} is of generation {number(b'generation')}, not of {generation}")
+        raise FolderError(
+            f"{folder} is of generation {number(b'generation')}, not of {generation}",
+            help="put back the folder that belongs here, or serve with --restore latest",
+        )
     return number(b"commit_number")
 
 

@@ -26,7 +26,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mini_flink import console, wire
-from mini_flink.errors import EXIT_CONFIG, EXIT_INTERNAL, EXIT_STORAGE, MiniFlinkError
+from mini_flink.errors import (
+    EXIT_CONFIG,
+    EXIT_INTERNAL,
+    EXIT_STORAGE,
+    EXIT_TRY_AGAIN,
+    MiniFlinkError,
+    StorageFullError,
+)
+from mini_flink.faults import crash_point
 from mini_flink.folder import DataFolder
 from mini_flink.jobs import JobTarget
 from mini_flink.spec import PAUSED, SERVE, STANDBY, TRIAL
@@ -98,6 +106,7 @@ class Changeover:
         self._began_ms = 0
         self._awaited: set[Member] = set()
         self._retry = False
+        self._cancelled = False
         self._failure: tuple[str, int] = ("", 0)
         self._workers: list[Member] = []
         self._gateways: list[Member] = []
@@ -160,6 +169,7 @@ class Changeover:
         self._phase_began_ms = self._now_ms
         self.phase = phase
         self._tell({"phase": phase, "copies": self._copies})
+        crash_point(f"enter_{phase.replace(' ', '_')}")
 
     def _prepared(self, facts: Mapping[str, Any]) -> None:
         """The resharder has loaded the job, and its state fits."""
@@ -234,7 +244,9 @@ class Changeover:
     def _finish(self) -> None:
         self._enter(FINISH)
         self._await(self._fleet.workers)
-        order = {"label": self._label, "folder": self._draft}
+        # Those that an upgrade has replaced acknowledge nothing any more.
+        gateways = [member.name for member in self._fleet.gateways]
+        order = {"label": self._label, "folder": self._draft, "gateways": gateways}
         self._fleet.send(self._fleet.workers, wire.FINISH, order)
 
     def _build(self) -> None:
@@ -279,6 +291,7 @@ class Changeover:
             fingerprint=plan.fingerprint,
         )
         self._enter(RELEASE)
+        crash_point("after_switch")
         leaving = self._fleet.switch(plan, self._workers, gateways)
         for member in (*self._workers, *gateways):
             member.generation, member.mode = plan.generation, SERVE
@@ -331,7 +344,7 @@ class Changeover:
             return
         try:
             self._go_on()
-        except MiniFlinkError as error:  # the disk is full, for example
+        except StorageFullError as error:  # nothing was written; any other error leaves it open, and ends us
             self._fail(error.message, error.exit_code)
 
     def _go_on(self) -> None:
@@ -456,19 +469,23 @@ class Changeover:
 
     def due_ms(self) -> int | None:
         """When ``step`` is to be called next."""
-        return None if self._held_ms is None else self._held_ms + HELD_LIMIT_MS
+        may_fail = self.phase not in (RELEASE, ABORT, ENDED)
+        return self._held_ms + HELD_LIMIT_MS if self._held_ms is not None and may_fail else None
 
     def cancel(self, reason: str, now_ms: int) -> None:
         """Somebody wants something else: back to how it was, if that is still possible."""
         self._now_ms = now_ms
-        if self.phase not in (RELEASE, ENDED):
-            self._fail(reason, EXIT_INTERNAL)
+        self._cancelled = True
+        self._retry = False
+        self._fail(reason, EXIT_TRY_AGAIN)
+        if self.phase == ABORT and not self._awaited:
+            self._aborted()
 
     def _fail(self, reason: str, exit_code: int, *, retry: bool = False) -> None:
-        """Back to how it was: the old generation's folders are untouched."""
+        """Back to how it was: the old processes stand where they stood, and their folders are untouched."""
         if self.phase in (ABORT, ENDED, RELEASE):
             return
-        self._retry = retry and self._attempt < ATTEMPTS
+        self._retry = retry and self._attempt < ATTEMPTS and not self._cancelled
         self._failure = (reason, exit_code)
         back = "came to nothing, the server goes on as it was"
         console.event("warn", f"{self._goal.kind} {back}: {reason.rstrip().removeprefix('error: ')}")
@@ -480,7 +497,8 @@ class Changeover:
         self._await([member for member in leaving if member.running])
         for member in (*self._fleet.workers, *self._fleet.gateways):
             member.mode = SERVE
-            self._fleet.send([member], wire.GO, self._go(member))
+            if member.running:
+                self._fleet.send([member], wire.GO, self._go(member))
         self._advance()
 
     def _dismiss(self, member: Member) -> None:

@@ -324,9 +324,11 @@ class Supervisor:
         pid, ended = member.pid or 0, member.ended
         status = self._fleet.reap(member)
         if self._changeover is not None and self._changeover.take_exit(member, status, self._now_ms):
+            self._advance_stop()
             return
         if member in self._fleet.others:  # it was to leave, and what it was needed for is over
             self._fleet.drop(member)
+            self._advance_stop()
             return
         if member.state == STOPPING:
             member.state = GONE
@@ -404,12 +406,12 @@ class Supervisor:
         grace_ms = self._settings.shutdown_grace_ms
         self._kill_due_ms = self._now_ms + grace_ms + STOP_MARGIN_MS
         for member in leaving:
-            if member.state == READY:
+            if member.state in (READY, STOPPING):
                 self._fleet.send([member], wire.STOP, {"grace_ms": grace_ms})
             else:
                 # It has not begun to serve, and would hear a message only when it does.
                 member.kill()
-            if not member.running and member.role == "worker":
+            if member.state == WAITING and member.role == "worker":
                 self._left_cleanly = False
             member.state = STOPPING if member.running else GONE
 

@@ -195,6 +195,7 @@ class WorkerProcess:
             told = self._leave(Path(data["folder"]), last)
         engine.track_changes(self._label)
         engine.changed.forget(last)
+        crash_point("after_track")
         self._tell(wire.TRACKING, told)
 
     def _leave(self, folder: Path, label: str) -> dict[str, Any]:
@@ -209,6 +210,7 @@ class WorkerProcess:
         """Run nothing more, and come to a stand."""
         self._finishing = data
         self._worker.engine.paused = True
+        self._worker.engine.forget_gateways_but(data["gateways"])
 
     def _finish_if_drained(self) -> None:
         """Once the gateways have all that was for them: flush, say what has changed, and stand still."""

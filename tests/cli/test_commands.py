@@ -48,6 +48,7 @@ def runner(name, **functions):
     sys.modules[module.__name__] = module
 def raising(error):
     raise error
+runner("arrival", Arrival=lambda *options: options)
 """
 
 
@@ -165,13 +166,13 @@ def test_a_bad_variable(tmp_path):
 
 def test_serve_hands_over_settings_and_job(tmp_path):
     setup = RUNNERS + (
-        "import json\nrunner('server', serve=lambda settings, job: print(json.dumps("
-        "[settings.as_dict(), job.as_dict()])) or 7)"
+        "import json\nrunner('server', serve=lambda settings, job, arrival: print(json.dumps("
+        "[settings.as_dict(), job.as_dict(), arrival])) or 7)"
     )
     words = ["--port", "0", "shop.py", "--full-trace", "--", "--port", "9", "--", "x"]
     done = main_with(setup, "serve", *words, cwd=tmp_path)
-    settings, job = json.loads(done.stdout)
-    assert done.returncode == 7
+    settings, job, arrival = json.loads(done.stdout)
+    assert (done.returncode, arrival) == (7, [None, False, False])
     assert (settings["port"], settings["full_trace"], settings["workers"]) == (0, True, None)
     assert settings["origins"] == {"port": "--port", "full_trace": "--full-trace"}
     assert job == {
@@ -180,8 +181,10 @@ def test_serve_hands_over_settings_and_job(tmp_path):
         "args": ["--port", "9", "--", "x"],
         "directory": str(tmp_path),
     }
-    _, job = json.loads(main_with(setup, "serve", "--no-full-trace", cwd=tmp_path).stdout)
+    words = ["--no-full-trace", "--restore", "latest", "--yes", "--allow-dropped-state"]
+    _, job, arrival = json.loads(main_with(setup, "serve", *words, cwd=tmp_path).stdout)
     assert (job["target"], job["is_module"]) == ("mini_flink.examples.event_service", True)
+    assert arrival == ["latest", True, True]
 
 
 def test_serve_needs_linux_and_says_what_runs_elsewhere(tmp_path):

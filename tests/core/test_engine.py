@@ -133,3 +133,14 @@ def test_it_is_clean_only_when_the_table_has_everything() -> None:
     assert engine.clean
     engine.receive(message(2, position=1), 0.0)  # an acknowledgement alone is news to the table too
     assert not engine.clean
+
+
+def test_what_nobody_will_acknowledge_keeps_it_from_nothing_once_that_is_said() -> None:
+    engine, _ = make()
+    engine.receive(message(1), 0.0)
+    engine.step(0.0, 0)
+    assert not engine.drained
+    engine.forget_gateways_but(["g0"])
+    assert not engine.drained
+    engine.forget_gateways_but([])
+    assert engine.drained

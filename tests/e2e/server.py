@@ -30,6 +30,10 @@ LIMIT_S = 60.0
 """How long anything may take before it counts as stuck; nothing is measured against it."""
 
 
+class EndedError(AssertionError):
+    """The server has ended, and was not to."""
+
+
 class Server:
     """One data folder and the servers that run on it, one after another."""
 
@@ -80,6 +84,15 @@ class Server:
         reader.start()
         self._readers.append(reader)
         return since
+
+    def refuses(self, since: int) -> bool:
+        """Whether what was launched ends before it is ready."""
+        try:
+            self.url = self.until(r"  Ready   (\S+)", since)[1]
+        except EndedError:
+            return True
+        self.status()
+        return False
 
     def wait(self) -> int:
         """The exit code of the supervisor, and all that was printed."""
@@ -146,7 +159,8 @@ class Server:
         deadline = time.monotonic() + LIMIT_S
         with self._changed:
             while not said():
-                assert self._readers[-1].is_alive(), f"it ended without saying {pattern!r}"
+                if not self._readers[-1].is_alive():
+                    raise EndedError(f"it ended without saying {pattern!r}")
                 assert time.monotonic() < deadline, f"{pattern!r} was not said"
                 self._changed.wait(0.2)
         assert found[0] is not None

@@ -61,3 +61,13 @@ def test_a_point_kills_once_when_told_so(tmp_path: Path) -> None:
     assert len(run(**variables)[1]) == 2
     assert len(run(**variables)[1]) == 4
     assert run(**variables)[0] == 0
+
+
+def test_a_point_that_kills_at_any_passage_is_armed_by_removing_its_file(tmp_path: Path) -> None:
+    variables = {"MINI_FLINK_CRASH": "w0@before_send:*", "MINI_FLINK_CRASH_ONCE_DIR": str(tmp_path)}
+    fired = tmp_path / f"w0-before_send-{faults.ANY}"
+    fired.touch()
+    assert run(**variables)[0] == 0
+    fired.unlink()
+    assert len(run(**variables)[1]) == 1
+    assert fired.exists()

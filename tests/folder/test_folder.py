@@ -12,7 +12,7 @@ import pytest
 
 from mini_flink import progress
 from mini_flink.errors import BusyError, CorruptionError, FolderError, MiniFlinkError
-from mini_flink.folder import DataFolder, Start, default_folder, read_run
+from mini_flink.folder import DataFolder, Start, default_folder, read_job, read_run
 
 FILES = ("job.json", "incarnations.json", "lock")
 START = Start(job="orders", max_parallelism=128, durability="disk", default_workers=2)
@@ -300,6 +300,18 @@ def test_an_epoch_is_never_given_out_twice(path: str) -> None:
     assert epochs == [1, 2, 3, 4]
 
 
+def test_no_bit_of_the_record_can_rot_unseen(path: str) -> None:
+    run_once(path)
+    file = Path(path, "job.json")
+    whole = file.read_bytes()
+    for place in range(0, len(whole) * 8, 11):
+        rotten = bytearray(whole)
+        rotten[place // 8] ^= 1 << place % 8
+        file.write_bytes(rotten)
+        with pytest.raises((CorruptionError, FolderError), match=r"job\.json"):
+            read_job(path)
+
+
 def test_what_was_restored_into_a_new_folder_is_kept_whatever_comes_of_the_start(path: str) -> None:
     folder = DataFolder.open(path, START)
     _, draft = folder.draft_generation()
@@ -327,3 +339,17 @@ def test_snapshots_alone_are_only_opened_by_a_restore(path: str) -> None:
     Path(path, "snapshots").mkdir(parents=True)
     assert "--restore latest" in refusal(path, START).help
     assert DataFolder.open(path, replace(START, restores=True)).is_new
+
+
+def test_a_first_run_that_drafts_a_generation_and_is_killed_has_lost_nothing(path: str) -> None:
+    folder = DataFolder.open(path, START)
+    folder.begin_run("disk", [])
+    state = Path(folder.process_folder("w0"), "state")
+    state.touch()
+    folder.mark_ready("disk")
+    folder.draft_generation()
+    folder.mark_refused()
+    folder.close()
+    folder = DataFolder.open(path, START)
+    assert (folder.holds_state, folder.record.refused, state.exists()) == (True, False, True)
+    folder.close()

@@ -157,6 +157,12 @@ def test_state_that_its_registry_does_not_know_is_damage() -> None:
         list(reshard(old, plan(2, NEW)).state(1))
 
 
+def test_a_changed_key_of_which_nothing_is_written_yet_is_left_out_of_the_tail() -> None:
+    old, new = old_job(), plan(3, NEW)
+    key = layout.state_prefix(0, OLD["one"], 200) + keys.encode_key("k")
+    assert list(reshard(old, new).tail(0, [key])) == []
+
+
 def test_a_key_group_beyond_those_of_the_job_is_refused() -> None:
     old = old_job()
     old.tables[1][layout.state_prefix(8, OLD["one"], 0) + b"\x01"] = b"v"
@@ -167,6 +173,24 @@ def test_a_key_group_beyond_those_of_the_job_is_refused() -> None:
 def without(*gone: str) -> dict[str, int]:
     """The operators of the folder that the new job's plan does not know by these names any more."""
     return {uid: number for uid, number in NEW.items() if uid not in gone}
+
+
+@pytest.mark.parametrize(
+    ("waiting", "parallelisms", "expected"),
+    [
+        ([Waiting(0, "spread", None, 1, taken=True)], {"spread": 1}, False),
+        ([Waiting(0, "spread", None, 1)], {}, False),
+        ([Waiting(0, "spread", None, 1)], {"spread": 1}, True),
+        ([Waiting(0, "one", keys.encode_key(key), 0) for key in range(20)], {}, False),
+        ([Waiting(0, "one", keys.encode_key(key), 0) for key in range(20)], {"one": 1}, True),
+    ],
+)
+def test_whether_records_under_way_would_be_looked_for_elsewhere(
+    waiting: list[Waiting], parallelisms: dict[str, int], expected: bool
+) -> None:
+    old = old_job(2, spread=2)
+    old.send(waiting)
+    assert reshard(old, plan(2, OLD, {"spread": 2, **parallelisms})).reroutes() == expected
 
 
 def test_records_for_operators_that_are_gone_are_refused_by_name_or_dropped_on_request() -> None:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from mini_flink.folder import sealed
 from tests.e2e.server import ROOT, Server
 
 
@@ -35,7 +36,8 @@ def record(server: Server) -> dict[str, Any]:
 def cut_the_power(server: Server) -> None:
     """As far as a folder can tell: whoever served it is gone, and this is another boot."""
     content = {**record(server), "boot_id": "00" * 16}
-    (server.data_dir / "job.json").write_text(json.dumps(content))
+    del content["sha256"]
+    (server.data_dir / "job.json").write_bytes(sealed(content))
 
 
 def contents(folder: Path) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
@@ -271,6 +272,23 @@ def test_a_killed_restore_into_a_new_folder(left: Server, serve: Serve, point: s
     other.start("--restore", str(snapshots))
     assert totals(other)[KEYS[0]] == 1
     assert other.stop() == 0
+
+
+@pytest.mark.parametrize("options", [("--restore", "latest", "--yes"), ("--workers", "3")])
+def test_who_is_still_at_work_for_a_dead_supervisor_is_ended(serve: Serve, options: tuple[str, ...]) -> None:
+    server = serve(TOTAL, "--gateways", "1", "--hang-timeout-ms", "0").start("--workers", "2")
+    model = RunningTotal()
+    add(server, model, 1)
+    savepoint(server)
+    others = [server.pid("worker", 0), server.pid("gateway", 0)]
+    orphan = server.send(signal.SIGSTOP, "worker", 1)
+    server.process.kill()
+    server.wait()
+    server.until_gone(others)
+    server.start(*options)
+    server.until_gone([orphan])
+    assert totals(server) == model.totals
+    assert server.stop() == 0
 
 
 def test_dead_letters_come_along(serve: Serve) -> None:

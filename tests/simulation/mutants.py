@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from mini_flink import wire
@@ -14,15 +14,28 @@ from mini_flink.core.links import Link
 from mini_flink.core.pending import PendingMap
 from mini_flink.core.shares import Outstanding
 from mini_flink.worker.host import Host
-from tests.simulation.world import SimLog
+from tests.simulation.devices import SimLog
+from tests.simulation.worlds import PLAIN, POWER
 
-MUTANTS: dict[str, Callable[[], Any]] = {}
+Mistake = Callable[[], Iterator[None]]
 
 
-def mutant(function: Callable[[], Iterator[None]]) -> Callable[[], Any]:
-    manager = contextmanager(function)
-    MUTANTS[function.__name__] = manager
-    return manager
+class Mutants(dict[str, Callable[[], AbstractContextManager[None]]]):
+    """A decorator that collects mistakes by name, and the kinds of worlds that can notice each."""
+
+    def __init__(self) -> None:
+        self.worlds: dict[str, tuple[str, ...]] = {}
+
+    def __call__(self, *worlds: str) -> Callable[[Mistake], Mistake]:
+        def collect(mistake: Mistake) -> Mistake:
+            self[mistake.__name__] = contextmanager(mistake)
+            self.worlds[mistake.__name__] = worlds or tuple(PLAIN)
+            return mistake
+
+        return collect
+
+
+mutant = MUTANTS = Mutants()
 
 
 @contextmanager
@@ -35,7 +48,7 @@ def replaced(owner: type, name: str, value: Any) -> Iterator[None]:
         setattr(owner, name, original)
 
 
-@mutant
+@mutant()
 def send_before_commit() -> Iterator[None]:
     original = Host.carry_out
 
@@ -46,7 +59,7 @@ def send_before_commit() -> Iterator[None]:
         yield
 
 
-@mutant
+@mutant()
 def acknowledge_on_receipt() -> Iterator[None]:
     original = Inbound.accept
 
@@ -59,7 +72,7 @@ def acknowledge_on_receipt() -> Iterator[None]:
         yield
 
 
-@mutant
+@mutant()
 def no_deduplication() -> Iterator[None]:
     original = Inbound.accept
 
@@ -72,7 +85,7 @@ def no_deduplication() -> Iterator[None]:
         yield
 
 
-@mutant
+@mutant()
 def no_resend() -> Iterator[None]:
     with (
         replaced(Outbound, "rewind", lambda self, position: None),
@@ -81,7 +94,7 @@ def no_resend() -> Iterator[None]:
         yield
 
 
-@mutant
+@mutant()
 def gap_accepted() -> Iterator[None]:
     original = Inbound.accept
 
@@ -94,7 +107,7 @@ def gap_accepted() -> Iterator[None]:
         yield
 
 
-@mutant
+@mutant()
 def outbox_trimmed_on_send() -> Iterator[None]:
     original = Outbound.frame
 
@@ -108,7 +121,7 @@ def outbox_trimmed_on_send() -> Iterator[None]:
         yield
 
 
-@mutant
+@mutant()
 def no_fence() -> Iterator[None]:
     """Messages of an older incarnation are looked at like any other."""
     original = Engine.receive
@@ -123,7 +136,7 @@ def no_fence() -> Iterator[None]:
         yield
 
 
-@mutant
+@mutant()
 def dead_gateway_forgotten() -> Iterator[None]:
     """A gateway's lower incarnation starts a session of its own instead of being dropped."""
     original = Link.hear_of
@@ -144,7 +157,7 @@ def dead_gateway_forgotten() -> Iterator[None]:
         yield
 
 
-@mutant
+@mutant(POWER)
 def no_sync() -> Iterator[None]:
     def sync(self: SimLog) -> None:
         self._log._unsynced = False
@@ -153,7 +166,7 @@ def no_sync() -> Iterator[None]:
         yield
 
 
-@mutant
+@mutant(POWER)
 def recovery_without_rewrite() -> Iterator[None]:
     """What recovery read is trusted to be on disk."""
 
@@ -166,7 +179,7 @@ def recovery_without_rewrite() -> Iterator[None]:
         yield
 
 
-@mutant
+@mutant()
 def commit_without_outputs() -> Iterator[None]:
     """State and position are durable, what was to be sent is not."""
     original = Engine._seal
@@ -181,7 +194,7 @@ def commit_without_outputs() -> Iterator[None]:
         yield
 
 
-@mutant
+@mutant()
 def undo_forgotten() -> Iterator[None]:
     from mini_flink.state.overlay import Overlay
 
@@ -189,7 +202,7 @@ def undo_forgotten() -> Iterator[None]:
         yield
 
 
-@mutant
+@mutant()
 def counting_instead_of_shares() -> Iterator[None]:
     """+1 for each output and −1 for each record done, each told by the worker that sees it."""
 

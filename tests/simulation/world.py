@@ -2,211 +2,35 @@
 
 Workers are ``Host`` and ``Engine`` with the in-memory log and table; gateways are ``PendingMap``. The seed
 decides every step: what is delivered, lost, duplicated, when a worker dies (between any two effects), when
-everything dies, whether the power goes with it. After the chaos everything is started again, the network
-keeps still, and the state is compared with what the clients were told.
+everything dies, whether the power goes with it; when a snapshot begins, when the latest one is restored, when
+the number of workers or the job changes. After the chaos everything is started again, the network keeps
+still, and the state is compared with what the clients were told.
 """
 
 from __future__ import annotations
 
 import random
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from mini_flink import wire
-from mini_flink.core.base import Identity, Limits
-from mini_flink.core.effects import Connect, Effect, Send
-from mini_flink.core.engine import Engine
-from mini_flink.core.pending import Ended, Extra, Failed, Full, Outcome, PendingMap, Replied
-from mini_flink.errors import RecordError, StorageFullError
-from mini_flink.ids import gateway_name, worker_name
-from mini_flink.records import Origin
-from mini_flink.state import layout
-from mini_flink.state.memory import MemoryDisk, MemoryLog, MemoryTable
-from mini_flink.worker.host import Host
+from tests.simulation import changeover, comparison
+from tests.simulation.changeover import OVER, Changeover
+from tests.simulation.job import KEYS, Job, make_job, random_parallelisms
+from tests.simulation.processes import Gateway, Request, Worker
+from tests.simulation.supervisor import Folder, Store, Supervisor
 
-STAGE_TOTAL, STAGE_PART, STAGE_JOIN = 1, 2, 3
-
-
-class Crashed(Exception):
-    """The process dies here."""
-
-
-class Fuse:
-    """Burns at every effect; a worker dies when it is burnt down."""
-
-    def __init__(self) -> None:
-        self.left: int | None = None
-
-    def burn(self) -> None:
-        if self.left is not None:
-            self.left -= 1
-            if self.left < 0:
-                raise Crashed
-
-
-class SimLog:
-    """A log that outlives its process, and a fuse at every call."""
-
-    def __init__(self, log: MemoryLog, fuse: Fuse, world: World) -> None:
-        self._log = log
-        self._fuse = fuse
-        self._world = world
-
-    wants_preparation = False
-
-    def recover(self, after: int, *, salvage: bool = False) -> Iterator[tuple[int, bytes]]:
-        return self._log.recover(after, salvage=salvage)
-
-    def rewrite(self, records: list[tuple[int, bytes]]) -> None:
-        self._fuse.burn()
-        self._log.rewrite(records)
-        self._fuse.burn()
-
-    def append(self, number: int, payload: bytes) -> None:
-        self._fuse.burn()
-        if self._world.rng.random() < self._world.chaos.disk_full:
-            raise StorageFullError("full")
-        self._log.append(number, payload)
-        self._fuse.burn()
-
-    def sync(self) -> None:
-        self._log.sync()
-        self._fuse.burn()
-
-    def recycle(self, upto: int) -> None:
-        self._fuse.burn()
-        self._log.recycle(upto)
-
-    def prepare(self) -> None:
-        self._log.prepare()
-
-    def close(self) -> None:
-        pass
-
-
-class SimBackground:
-    """Background work that the world runs when the seed says so, or never: the process may die first."""
-
-    def __init__(self) -> None:
-        self.work: deque[tuple[str, Callable[[], None]]] = deque()
-        self._outcomes: list[tuple[str, Exception | None]] = []
-
-    def submit(self, name: str, work: Callable[[], None]) -> None:
-        self.work.append((name, work))
-
-    def run_one(self) -> None:
-        name, work = self.work.popleft()
-        error = None
-        try:
-            work()
-        except StorageFullError as failure:
-            error = failure
-        self._outcomes.append((name, error))
-
-    def outcomes(self) -> list:
-        from mini_flink.worker.background import Outcome
-
-        outcomes, self._outcomes = self._outcomes, []
-        return [Outcome(*item) for item in outcomes]
-
-    def join(self) -> None:
-        while self.work:
-            self.run_one()
-
-
-class SimTransport:
-    """One process's pipes: first in first out each, with losses, duplicates and late arrivals."""
-
-    def __init__(self, world: World, fuse: Fuse) -> None:
-        self._world = world
-        self._fuse = fuse
-        self._endpoints: dict[str, str] = {}
-        self._serial = world.new_serial()
-
-    def connect(self, peer: str, endpoint: str) -> None:
-        self._endpoints[peer] = endpoint
-
-    def send(self, peer: str, message: bytes) -> bool:
-        self._fuse.burn()
-        endpoint = self._endpoints.get(peer)
-        if endpoint is None:
-            return False
-        rng, chaos = self._world.rng, self._world.chaos
-        if rng.random() >= chaos.loss:
-            pipe = self._world.pipes.setdefault((self._serial, endpoint), deque())
-            pipe.append(message)
-            if rng.random() < chaos.duplicate:
-                pipe.append(message)
-        return True
-
-
-class Progress:
-    """Nobody looks."""
-
-    def begin(self, source: int, session: int, number: int, operator: int) -> None:
-        pass
-
-    def idle(self) -> None:
-        pass
-
-
-class Undertaker:
-    """Error ids that never repeat."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    def bury(self, record: wire.Record, error: RecordError, now_ms: int) -> tuple[str, str, bytes]:
-        return f"e{self._world.new_serial()}", "operator", record.value
-
-
-class Tasks:
-    """The job: count tokens per key; fan out over a second key; join by token; reply."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    def process(self, subtask: int, key: bytes | None, value: bytes, origin: Origin | None) -> None:
-        token, kind, parts, index = wire.unpack(value)
-        stage = self._stage
-        state = layout.state_prefix(0, stage, 0) + (key or b"")
-        seen = wire.unpack(self._engine.overlay.get(state) or wire.pack([]))
-        seen.append([token, index])
-        self._engine.overlay.put(state, wire.pack(seen))
-        getattr(self, f"_{kind}")(stage, token, kind, parts, index, seen)
-
-    def for_stage(self, stage: int) -> Tasks:
-        task = Tasks(self._engine)
-        task._stage = stage
-        return task
-
-    def _plain(self, stage: int, token: int, kind: str, parts: int, index: int, seen: list) -> None:
-        self._engine.outputs.reply(0, 200, [], None, wire.pack([token, len(seen) - 1]))
-
-    def _silent(self, stage: int, token: int, kind: str, parts: int, index: int, seen: list) -> None:
-        """No output: 204."""
-
-    def _fail(self, stage: int, token: int, kind: str, parts: int, index: int, seen: list) -> None:
-        raise RecordError("as planned")
-
-    def _fan(self, stage: int, token: int, kind: str, parts: int, index: int, seen: list) -> None:
-        if stage == STAGE_TOTAL:
-            for part in range(parts):
-                self._emit(STAGE_PART, (token + part) % 5, token, kind, parts, part)
-        elif stage == STAGE_PART:
-            self._emit(STAGE_JOIN, token, token, kind, parts, index)
-        elif len(seen) == parts:
-            self._engine.outputs.reply(0, 200, [], None, wire.pack([token, parts]))
-
-    def _emit(self, stage: int, key: int, token: int, kind: str, parts: int, index: int) -> None:
-        value = wire.pack([token, kind, parts, index])
-        self._engine.outputs.emit(stage, key % 4, b"k%d" % key, value)
+Process = Worker | Gateway
+Pipe = deque[bytes | Callable[[], None]]
+SUPERVISOR = "supervisor"
+ABOVE = 0
+"""The serial of the supervisor's pipes: it has no transport."""
+RESCALES = (4, 2, 3)
 
 
 @dataclass
 class Chaos:
-    """How rough a world is; each a probability per step or per message."""
+    """How rough a world is; each a probability per step or per message. Late is what the supervisor says."""
 
     loss: float = 0.05
     duplicate: float = 0.05
@@ -217,176 +41,20 @@ class Chaos:
     power: float = 0.5
     flush: float = 0.5
     announce: float = 0.7
+    copy: float = 0.5
+    late: float = 0.0
+    snapshot: float = 0.0
+    restore: float = 0.0
+    rescale: float = 0.0
+    upgrade: float = 0.0
+
+    @property
+    def changes(self) -> bool:
+        """Whether there are snapshots, and more than one generation."""
+        return self.snapshot + self.rescale + self.upgrade > 0
 
 
 CALM = Chaos(loss=0, duplicate=0, crash=0, crash_gateway=0, crash_all=0, announce=1.0)
-
-
-@dataclass
-class Request:
-    """What a client asked and heard."""
-
-    token: int
-    key: int
-    kind: str
-    parts: int
-    gateway: tuple[int, int]
-    outcome: Outcome | None = None
-
-
-class Worker:
-    """A worker's place: its disk stays, its processes come and go."""
-
-    def __init__(self, world: World, index: int) -> None:
-        self.world = world
-        self.name = worker_name(index)
-        self.incarnation = 0
-        self.disk = MemoryDisk()
-        self.host: Host | None = None
-
-    def start(self) -> None:
-        world = self.world
-        self.incarnation += 1
-        self.fuse = Fuse()
-        if world.rng.random() < world.chaos.crash:
-            self.fuse.left = world.rng.randrange(6)
-        self.background = SimBackground()
-        self.transport = SimTransport(world, self.fuse)
-        self.disk.crash()
-        table = MemoryTable(self.disk)
-        engine = Engine(
-            Identity(self.name, self.incarnation, 1, f"{self.name}.{self.incarnation}"),
-            [worker.name for worker in world.workers],
-            [gateway.name for gateway in world.gateways],
-            table,
-            limits=Limits(
-                batch_records=world.rng.choice((2, 8)), flush_interval_s=0.3, channel_window_bytes=400
-            ),
-            progress=Progress(),
-            undertaker=Undertaker(world),
-            clock=lambda: world.now,
-            durable=world.durable,
-        )
-        tasks = Tasks(engine)
-        engine.tasks = {stage: tasks.for_stage(stage) for stage in (STAGE_TOTAL, STAGE_PART, STAGE_JOIN)}
-        log = SimLog(MemoryLog(self.disk, durable=world.durable), self.fuse, world)
-        self.host = Host(engine, log, table, self.transport, self.background)
-        try:
-            self.host.recover()
-            self.host.secure()
-            for peer in (*world.workers, *world.gateways):
-                if peer is not self and peer.incarnation:
-                    self.host.carry_out(engine.meet(peer.name, peer.incarnation, peer.endpoint))
-            self.host.carry_out(engine.hello())
-        except Crashed:
-            self.die()
-        else:
-            world.announce(self)
-
-    @property
-    def endpoint(self) -> str:
-        return f"{self.name}.{self.incarnation}"
-
-    def meet(self, peer: Worker | Gateway) -> None:
-        if self.host is not None:
-            self.guarded(
-                lambda host: host.carry_out(host.engine.meet(peer.name, peer.incarnation, peer.endpoint))
-            )
-
-    def guarded(self, action: Callable[[Host], None]) -> None:
-        if self.host is None:
-            return
-        try:
-            action(self.host)
-        except Crashed:
-            self.die()
-
-    def die(self) -> None:
-        self.host = None
-        self.disk.crash()
-        self.world.forget(self.endpoint)
-
-    def deliver(self, message: bytes) -> None:
-        data = wire.decode(message)
-        self.guarded(lambda host: host.receive(data, self.world.now))
-
-    def turn(self) -> None:
-        world = self.world
-        if self.host is None:
-            return
-        if self.fuse.left is None and world.rng.random() < world.chaos.crash:
-            self.fuse.left = world.rng.randrange(8)
-        self.guarded(lambda host: host.turn(world.now, int(world.now * 1000)))
-        if self.host is not None and self.background.work and world.rng.random() < world.chaos.flush:
-            self.guarded(lambda _: self.background.run_one())
-
-
-class Gateway:
-    """A gateway's slot: nothing of it is durable but the number of its incarnations."""
-
-    def __init__(self, world: World, slot: int) -> None:
-        self.world = world
-        self.slot = slot
-        self.name = gateway_name(slot)
-        self.incarnation = 0
-        self.map: PendingMap[Request] | None = None
-
-    @property
-    def endpoint(self) -> str:
-        return f"{self.name}.{self.incarnation}"
-
-    def start(self) -> None:
-        self.incarnation += 1
-        self.transport = SimTransport(self.world, Fuse())
-        identity = Identity(self.name, self.incarnation, 1, self.endpoint)
-        self.map = PendingMap(identity, self.slot, len(self.world.workers), capacity=64, window_bytes=400)
-        for worker in self.world.workers:
-            if worker.incarnation:
-                self.carry_out(self.map.meet(worker.name, worker.incarnation, worker.endpoint))
-        self.carry_out(self.map.hello())
-        self.world.announce(self)
-
-    def meet(self, peer: Worker | Gateway) -> None:
-        if self.map is not None and isinstance(peer, Worker):
-            self.carry_out(self.map.meet(peer.name, peer.incarnation, peer.endpoint))
-
-    def die(self) -> None:
-        self.map = None
-        self.world.forget(self.endpoint)
-
-    def carry_out(self, effects: Iterable[Effect]) -> None:
-        for effect in effects:
-            if isinstance(effect, Send):
-                self.transport.send(effect.peer, effect.message)
-            elif isinstance(effect, Connect):
-                self.transport.connect(effect.peer, effect.endpoint)
-
-    def submit(self, request: Request) -> None:
-        if self.map is None:
-            return
-        value = wire.pack([request.token, request.kind, request.parts, 0])
-        target = (STAGE_TOTAL, request.key % 4, b"k%d" % request.key, value)
-        try:
-            self.map.submit(request, target, 1000.0, self.world.now, int(self.world.now * 1000))
-        except Full:
-            return
-        self.world.requests.append(request)
-
-    def deliver(self, message: bytes) -> None:
-        if self.map is None:
-            return
-        outcomes: list[tuple[Request, Outcome]] = []
-        data = wire.decode(message)
-        self.carry_out(self.map.receive(data, self.world.now, outcomes))
-        for request, outcome in outcomes:
-            if isinstance(outcome, Extra):
-                continue
-            self.world.check(request.outcome is None, f"{request} was answered again: {outcome}")
-            request.outcome = outcome
-
-    def turn(self) -> None:
-        if self.map is not None:
-            self.carry_out(self.map.due(self.world.now))
 
 
 @dataclass
@@ -399,19 +67,41 @@ class World:
     chaos: Chaos = field(default_factory=Chaos)
 
     def __post_init__(self) -> None:
-        self.rng = random.Random(self.seed)
+        self.rng = rng = random.Random(self.seed)
         self.now = 0.0
-        self.pipes: dict[tuple[int, str], deque[bytes]] = {}
         self.requests: list[Request] = []
         self.problems: list[str] = []
+        self.events: Counter[str] = Counter()
+        self.changes = self.is_fed = self.chaos.changes
+        self.max_changed_keys = rng.choice((0, 0, 0, 30)) if self.changes else 0
+        self._pipes: dict[tuple[int, str], Pipe] = {}
+        self._listening: dict[str, Process] = {}
         self._serial = 0
+        self._rescales = 0
+        self.changeover: Changeover | None = None
+        self.store = Store()
+        self.folder = Folder(self._first_job())
+        self.supervisor = Supervisor(self)
         self.workers: list[Worker] = []
         self.gateways: list[Gateway] = []
-        for index in range(2):
-            self.workers.append(Worker(self, index))
+        self._make_workers()
         for slot in range(2):
-            self.gateways.append(Gateway(self, slot))
-        self.processes: list[Worker | Gateway] = [*self.workers, *self.gateways]
+            self.gateways.append(Gateway(self, slot, self.folder.job, self.folder.generation))
+
+    def _first_job(self) -> Job:
+        if not self.changes:
+            return make_job(0, 2, (4, 4, 4))
+        workers = self.rng.choice((1, 2, 2, 3))
+        return make_job(0, workers, random_parallelisms(self.rng, workers))
+
+    def _make_workers(self) -> None:
+        folder = self.folder
+        self.workers = [
+            Worker(self, index, folder.job, folder.generation, disk)
+            for index, disk in enumerate(folder.disks)
+        ]
+
+    # --- for processes ----------------------------------------------------------------------------------
 
     def new_serial(self) -> int:
         self._serial += 1
@@ -421,161 +111,260 @@ class World:
         if not condition:
             self.problems.append(problem)
 
-    def announce(self, newcomer: Worker | Gateway) -> None:
+    @property
+    def processes(self) -> list[Process]:
+        """Everybody, the next generation included."""
+        newcomers = self.changeover.newcomers if self.changeover is not None else []
+        return [*self.workers, *self.gateways, *newcomers]
+
+    @property
+    def slots(self) -> int:
+        """As many slots for gateways as there are, counted from 0."""
+        return 1 + max(process.slot for process in self.processes if isinstance(process, Gateway))
+
+    def peers_of(self, process: Process) -> list[Process]:
+        """Those that were started and of whom a process may hear: no workers of another generation."""
+        return [
+            peer
+            for peer in self.processes
+            if peer is not process
+            and peer.incarnation
+            and (isinstance(peer, Gateway) or peer.generation == process.generation)
+        ]
+
+    def announce(self, newcomer: Process) -> None:
         """The supervisor tells the others, if the seed lets it be in time; in the end it always does."""
         for process in self.processes:
-            if process is not newcomer and self.rng.random() < self.chaos.announce:
+            may_know = isinstance(newcomer, Gateway) or newcomer.generation == process.generation
+            if process is not newcomer and may_know and self.rng.random() < self.chaos.announce:
                 process.meet(newcomer)
 
-    def forget(self, endpoint: str) -> None:
-        for key in [key for key in self.pipes if key[1] == endpoint]:
-            del self.pipes[key]
+    def listen(self, process: Process) -> None:
+        self._listening[process.endpoint] = process
+
+    def ended(self, process: Process) -> None:
+        """A process is gone: what was on its way to it is lost, and the supervisor sees it."""
+        self._listening.pop(process.endpoint, None)
+        for key in [key for key in self._pipes if key[1] == process.endpoint]:
+            del self._pipes[key]
+        last_words = self._pipes.pop((process.transport.serial, SUPERVISOR), ())
+        if self.rng.random() < 0.5:
+            for action in last_words:
+                action()
+        if isinstance(process, Worker):
+            self.supervisor.ended(process)
+        if self.changeover is not None:
+            self.changeover.ended(process)
+
+    def pipe(self, sender: int, endpoint: str) -> Pipe:
+        pipe = self._pipes.get((sender, endpoint))
+        if pipe is None:
+            pipe = self._pipes[sender, endpoint] = deque()
+        return pipe
+
+    def mail(self, process: Process, action: Callable[[], None]) -> None:
+        """The supervisor tells a process something; it arrives in order, at some time, if both live on."""
+        if not process.is_down:
+            self.pipe(ABOVE, process.endpoint).append(action)
+
+    def tell(self, process: Process, action: Callable[[], None]) -> None:
+        """A process tells the supervisor something."""
+        self.pipe(process.transport.serial, SUPERVISOR).append(action)
 
     # --- running ----------------------------------------------------------------------------------------
 
     def run(self) -> list[str]:
         """Chaos, then peace, then the comparison; what was found wrong."""
-        for process in self.processes:
-            process.start()
-        for _ in range(self.steps):
-            self._step()
-        self._make_peace()
-        self._compare()
+        try:
+            for process in self.processes:
+                process.start()
+            for _ in range(self.steps):
+                self._step()
+            self._make_peace()
+            comparison.compare(self)
+        finally:
+            self.store.clear()
         return self.problems
 
     def _step(self) -> None:
         rng, chaos = self.rng, self.chaos
         self.now += rng.choice((0.001, 0.01, 0.05, 0.3))
+        if self.changes:
+            self._step_changes()
         draw = rng.random()
         if draw < chaos.crash_all:
             self._kill_all()
         elif draw < chaos.crash_all + chaos.crash_gateway:
             rng.choice(self.gateways).die()
-        elif draw < 0.3:
+        elif draw < (0.15 if self.changes else 0.3):
             self._submit()
-        elif draw < 0.65:
+        elif draw < (0.6 if self.changes else 0.65):
             self._deliver_one()
         else:
             process = rng.choice(self.processes)
-            if self._is_down(process):
-                process.start()
+            if process.is_down:
+                self._start(process)
             process.turn()
 
-    @staticmethod
-    def _is_down(process: Worker | Gateway) -> bool:
-        return (process.host if isinstance(process, Worker) else process.map) is None
+    def _start(self, process: Process) -> None:
+        """Somebody is started again; the next generation's workers are started by who makes it."""
+        change = self.changeover
+        if isinstance(process, Gateway) and change is not None:
+            change.start(process)
+        elif change is None or process not in change.newcomers:
+            process.start()
+
+    def _step_changes(self) -> None:
+        rng, chaos, change = self.rng, self.chaos, self.changeover
+        if change is not None:
+            change.step()
+            if change.phase == OVER:
+                self.changeover = None
+        draw = rng.random()
+        if draw < chaos.snapshot:
+            if not self.supervisor.is_busy or rng.random() < 0.1:
+                self.supervisor.begin()
+        elif draw < chaos.snapshot + chaos.restore:
+            if self.store.complete:
+                self._restore()
+        elif draw < chaos.snapshot + chaos.restore + chaos.rescale:
+            self._begin_changeover(upgrade=False)
+        elif draw < chaos.snapshot + chaos.restore + chaos.rescale + chaos.upgrade:
+            self._begin_changeover(upgrade=True)
+
+    def _begin_changeover(self, *, upgrade: bool) -> None:
+        if self.changeover is not None or any(process.is_down for process in self.processes):
+            return
+        workers = len(self.workers)
+        if not upgrade or self.rng.random() < 0.3:
+            workers = RESCALES[self._rescales % len(RESCALES)]
+            self._rescales += 1
+        job = self.folder.job.next(self.rng, workers, upgrade=upgrade)
+        self.changeover = Changeover(self, job, upgrade=upgrade)
+
+    # --- deaths -----------------------------------------------------------------------------------------
 
     def _kill_all(self) -> None:
-        for process in self.processes:
-            process.die()
-        self.pipes.clear()
+        self._everybody_dies()
         if self.rng.random() < self.chaos.power:
             for worker in self.workers:
                 worker.disk.power_cut(self.rng)
+        self._begin_again()
+
+    def _everybody_dies(self, *, but_gateways: bool = False) -> None:
+        """The supervisor too, and all that it was about."""
+        processes, self.changeover = self.processes, None
+        for process in processes:
+            if isinstance(process, Worker) or process not in self.gateways or not but_gateways:
+                process.die()
+        self.supervisor = Supervisor(self)
+
+    def _begin_again(self) -> None:
+        """Nobody is left: what is durable decides who there will be."""
+        self._pipes.clear()
+        self._make_workers()
+
+    def _restore(self) -> None:
+        rng, folder = self.rng, self.folder
+        gateways_live = rng.random() < 0.5
+        self._everybody_dies(but_gateways=gateways_live)
+        workers = rng.randint(1, 4)
+        changeover.restore(self, folder.job.next(rng, workers, upgrade=rng.random() < 0.3))
+        self.events["restore"] += 1
+        self._make_workers()
+        for gateway in self.gateways:
+            gateway.generation, gateway.job = folder.generation, folder.job
+            if not gateway.is_down:
+                gateway.fail_pending()
+                gateway.go(folder.generation, folder.job, ())
+        for key in list(self._pipes):
+            if not gateways_live or ABOVE in key or SUPERVISOR in key:  # the old supervisor's words
+                del self._pipes[key]
+
+    # --- what happens -----------------------------------------------------------------------------------
 
     def _submit(self) -> None:
+        self.rng.choice(self.gateways).submit(self._new_request())
+
+    def _new_request(self) -> Request:
         rng = self.rng
-        gateway = rng.choice(self.gateways)
         kind = rng.choices(("plain", "silent", "fail", "fan"), (4, 1, 1, 4))[0]
-        token = self.new_serial()
-        parts = rng.randrange(1, 4)
-        gateway.submit(Request(token, rng.randrange(6), kind, parts, (gateway.slot, gateway.incarnation)))
+        return Request(self.new_serial(), rng.randrange(KEYS), kind, rng.randrange(1, 4))
 
     def _deliver_one(self) -> None:
-        pipes = [key for key, pipe in self.pipes.items() if pipe]
+        pipes = [key for key, pipe in self._pipes.items() if pipe]
         if pipes:
             key = self.rng.choice(pipes)
-            self._deliver(key[1], self.pipes[key].popleft())
+            if key[0] != ABOVE or self.rng.random() >= self.chaos.late:
+                self._deliver(key[1], self._pipes[key].popleft())
 
-    def _deliver(self, endpoint: str, message: bytes) -> None:
-        for process in self.processes:
-            if process.endpoint == endpoint and not self._is_down(process):
-                process.deliver(message)
+    def _deliver(self, endpoint: str, message: bytes | Callable[[], None]) -> None:
+        if not isinstance(message, bytes):
+            message()
+        elif (process := self._listening.get(endpoint)) is not None:
+            process.deliver(message)
+
+    def ask_on_trial(self, gateway: Gateway, workers: Sequence[Worker]) -> bool:
+        """A probe for workers on trial; False if they were not given the time to answer it."""
+        request = self._new_request()
+        gateway.enter(request)
+        for _ in range(3 if self.rng.random() < 0.1 else 400):
+            self.now += 0.01
+            for worker in workers:
+                worker.turn()
+            gateway.turn()
+            for endpoint in (*(worker.endpoint for worker in workers), gateway.endpoint):
+                for key in [key for key in self._pipes if key[1] == endpoint]:
+                    pipe = self._pipes[key]
+                    while pipe and self.rng.random() < 0.7:
+                        self._deliver(endpoint, pipe.popleft())
+            if request.outcome is not None:
+                return True
+        return False
+
+    # --- the end ----------------------------------------------------------------------------------------
 
     def _make_peace(self) -> None:
-        self.chaos = CALM
+        rough, self.chaos = self.chaos, CALM
+        if self.changeover is not None:
+            self.changeover.calm_down()
+            if self.rng.random() < 0.3:
+                self.changeover.abort()
         for process in self.processes:
-            if self._is_down(process):
-                process.start()
-            if isinstance(process, Worker):
-                process.fuse.left = None
-        for process in self.processes:
-            self.announce(process)
-        for _ in range(400):
+            if process.is_down:
+                self._start(process)
+            if not process.is_down:
+                self.announce(process)
+        for _ in range(600):
             self.now += 0.3
-            moved = False
-            for process in self.processes:
-                process.turn()
-            while pipes := [key for key, pipe in self.pipes.items() if pipe]:
-                moved = True
-                for key in pipes:
-                    self._deliver(key[1], self.pipes[key].popleft())
+            if self.changeover is not None:
+                self.changeover.step()
+                self.check(self.changeover.has_patience, f"a changeover is stuck in {self.changeover.phase}")
+                if self.changeover.phase == OVER:
+                    self.changeover = None
+            moved = self._calm_turn()
             if not moved and self._quiet():
                 return
-        self.problems.append("it never comes to rest")
+        self.problems.append(f"it never comes to rest: {rough}")
+
+    def _calm_turn(self) -> bool:
+        for process in self.processes:
+            if process.is_down:
+                self._start(process)
+            if isinstance(process, Worker) and not process.is_down:
+                process.fuse.left = None
+        for process in self.processes:
+            process.turn()
+        moved = False
+        while pipes := [key for key, pipe in self._pipes.items() if pipe]:
+            moved = True
+            for key in pipes:
+                pipe = self._pipes.get(key)
+                if pipe:
+                    self._deliver(key[1], pipe.popleft())
+        return moved
 
     def _quiet(self) -> bool:
-        engines = [worker.host.engine for worker in self.workers if worker.host]
+        engines = [worker.engine for worker in self.workers if not worker.is_down]
         waiting = any(engine.has_work or engine.storage_full for engine in engines)
-        return not waiting and not any(gateway.map for gateway in self.gateways)
-
-    # --- comparing --------------------------------------------------------------------------------------
-
-    def _state(self, stage: int) -> dict[bytes, list[list[int]]]:
-        state: dict[bytes, list[list[int]]] = {}
-        prefix = layout.state_prefix(0, stage, 0)
-        for worker in self.workers:
-            if worker.host is None:
-                continue
-            overlay = worker.host.engine.overlay
-            keys = {b"k%d" % key for key in range(6)} | {b"k%d" % request.token for request in self.requests}
-            for key in keys:
-                value = overlay.get(prefix + key)
-                if value is not None:
-                    self.check(key not in state, f"{key!r} of stage {stage} is in two workers")
-                    state[key] = wire.unpack(value)
-        return state
-
-    def _compare(self) -> None:
-        totals, parts, joins = self._state(STAGE_TOTAL), self._state(STAGE_PART), self._state(STAGE_JOIN)
-        seen_parts = [tuple(item) for items in parts.values() for item in items]
-        self.check(len(seen_parts) == len(set(seen_parts)), "a part was applied twice")
-        for request in self.requests:
-            tokens = [token for token, _ in totals.get(b"k%d" % request.key, [])]
-            count = tokens.count(request.token)
-            self._compare_request(request, count, tokens)
-            if request.kind == "fan":
-                found = sum(1 for token, _ in seen_parts if token == request.token)
-                self.check(found == count * request.parts, f"{request}: {found} parts in stage 2")
-                joined = len(joins.get(b"k%d" % request.token, []))
-                self.check(joined == count * request.parts, f"{request}: {joined} parts joined")
-        self._compare_order(totals)
-
-    def _compare_request(self, request: Request, count: int, tokens: list[int]) -> None:
-        outcome = request.outcome
-        gateway = self.gateways[request.gateway[0]]
-        if gateway.incarnation == request.gateway[1]:
-            self.check(outcome is not None, f"{request} was never answered")
-        self.check(count <= 1, f"{request} was applied {count} times")
-        if request.kind == "fail":
-            self.check(count == 0, f"{request} failed and left state behind")
-            self.check(outcome is None or isinstance(outcome, Failed), f"{request}: not failed")
-            return
-        if outcome is not None:
-            self.check(count == 1, f"{request} was answered and is not applied")
-            expected = Ended if request.kind == "silent" else Replied
-            self.check(isinstance(outcome, expected), f"{request}: expected {expected.__name__}")
-        if isinstance(outcome, Replied):
-            token, number = wire.unpack(outcome.body)
-            self.check(token == request.token, f"{request} got the answer of {token}")
-            if request.kind == "plain" and count == 1:
-                self.check(tokens.index(token) == number, f"{request}: its place has changed")
-
-    def _compare_order(self, totals: dict[bytes, list[list[int]]]) -> None:
-        sender = {request.token: request.gateway for request in self.requests}
-        for key, items in totals.items():
-            last: dict[tuple[int, int], int] = {}
-            for token, _ in items:
-                gateway = sender[token]
-                self.check(last.get(gateway, 0) < token, f"{key!r}: {token} was overtaken")
-                last[gateway] = token
+        return not waiting and self.changeover is None and not any(gateway.map for gateway in self.gateways)

@@ -52,6 +52,7 @@ def test_the_banner() -> None:
     ]
     again = words.banner(facts(durability="process", is_new=False, redone=1))
     assert "survives kill -9, but no power cut, continued, 1 commit redone" in again
+    assert "power cuts, restored from 00c0ffee-000012\n" in words.banner(facts(restored="00c0ffee-000012"))
 
 
 @pytest.mark.parametrize(
