@@ -26,8 +26,8 @@ from mini_flink.supervisor.members import READY, Member
 from mini_flink.supervisor.spec import ServerPlan
 from mini_flink.worker.background import Background
 
-ROUND_LIMIT_MS = 600_000
-"""A snapshot that takes longer is given up; the next one may do better."""
+ROUND_LIMIT_MS = 3_600_000
+"""A snapshot that takes longer is given up; beside a full load a gigabyte takes up to two minutes."""
 RETRY_MS = 200
 FAILED_MS = 10_000
 """After a failed periodic snapshot the next one is tried soon."""
@@ -85,7 +85,7 @@ class SnapshotDirector:
             self._published(outcome.error, now_ms)
         current = self._rounds.current
         if current is not None and now_ms - current.began_ms > ROUND_LIMIT_MS:
-            self._abandon("it took longer than ten minutes", now_ms)
+            self._abandon("it took longer than an hour", now_ms)
         if self._due_ms is None and self._interval_ms and serving:
             self._due_ms = now_ms + self._interval_ms
         if self._wish is None and serving and not self._suspended:
