@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import threading
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -63,8 +64,8 @@ class ResharderProcess:
         return 0
 
     def _serve(self) -> None:
-        spec = self._spec
-        while spec.alive_fd not in self._transport.wait(None, [spec.alive_fd]):
+        while True:
+            self._transport.wait(None, [])
             for message in map(wire.decode, self._transport.receive(_RECEIVE_LIMIT)):
                 if not isinstance(message, wire.Control):
                     continue
@@ -172,6 +173,16 @@ class ResharderProcess:
         return builder
 
 
+def _end_with(alive_fd: int) -> None:
+    """End this process, in the middle of whatever it does, when the supervisor is gone."""
+
+    def watch() -> None:
+        os.read(alive_fd, 1)  # nobody writes: it returns when the last writer is gone
+        os._exit(0)
+
+    threading.Thread(target=watch, name="mini_flink supervisor's end", daemon=True).start()
+
+
 def main(argv: list[str]) -> int:
     """Be the resharder that the specification in ``argv[1]`` describes."""
     spec = ProcessSpec.read(argv[1])
@@ -181,4 +192,6 @@ def main(argv: list[str]) -> int:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     console.install(spec.role, spec.console_lock)
     os.nice(NICE)
+    # What it writes is nobody's then, and whoever comes next may begin the same generation again.
+    _end_with(spec.alive_fd)
     return ResharderProcess(spec).run()

@@ -7,8 +7,9 @@ is a worker.
 
 Never here, because they lose commits, corrupt or kill: ``sync=False``, ``metasync=False``,
 ``writemap=True``, ``map_async=True``; resizing an open map; opening it twice; forking with it open. LMDB
-has no checksums: a bit that rots in ``data.mdb`` shows only if it breaks a page's structure (``python -m
-lmdb verify`` walks them).
+has no checksums, so each value is stored with one of its own, over key and value: what has rotted is not
+read. A bit that rots in a key hides the item until it is scanned; the walk of ``python -m lmdb verify`` sees
+pages whose structure is broken.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import lmdb
 
@@ -31,7 +33,8 @@ from mini_flink.errors import CorruptionError, FolderError, StorageError, Storag
 from mini_flink.state.files import FULL_HELP, says_full, sync_folder
 from mini_flink.state.sorting import sorted_slices
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Format 1 had no checksums; a table of that format is read and written as it is."""
 
 _LIBRARY_VERSION = 0  # the engine, and with it the file format, of LMDB 0.9; that of 1.0 cannot be read by it
 _MAX_READERS = 512
@@ -39,6 +42,7 @@ _MAX_KEY_BYTES = 511
 _DIGEST_BYTES = 32
 _HEAD_BYTES = _MAX_KEY_BYTES - _DIGEST_BYTES
 _KEY_LENGTH_BYTES = 4
+_SEAL_BYTES = 4
 _NUMBER_BYTES = 8
 _FULL_BYTES = 1 << 20
 _LOAD_ITEMS = 200_000
@@ -80,7 +84,8 @@ class LmdbTable:
                 self._environment.open_db(name, create=False) for name in _DATABASES
             )
             with self._environment.begin(self._meta) as transaction:
-                self._commit_number = _read_meta(transaction, self._folder, generation)
+                version, self._commit_number = _read_meta(transaction, self._folder, generation)
+            self._is_sealed = version > 1
         self._reader = self._new_reader()
 
     @property
@@ -122,7 +127,7 @@ class LmdbTable:
             return LmdbView(self._new_reader(), self._fatal)
 
     def _new_reader(self) -> _Reader:
-        return _Reader(self._environment, self._records, self._long)
+        return _Reader(self._environment, self._records, self._long, is_sealed=self._is_sealed)
 
     # --- writing ----------------------------------------------------------------------------------------
 
@@ -138,7 +143,7 @@ class LmdbTable:
 
     def _apply(self, transaction: Any, part: list[_Item]) -> None:
         for key, value in part:
-            _write_item(transaction, self._records, self._long, key, value)
+            _write_item(transaction, self._records, self._long, key, value, is_sealed=self._is_sealed)
 
     def sync(self) -> None:
         self._check_usable()
@@ -224,7 +229,7 @@ class LmdbLoader:
             size += len(key) + len(value)
             if last < key and len(key) <= _MAX_KEY_BYTES:
                 last = key
-                yield item
+                yield key, _sealed(key, value)
             else:
                 aside.append(item)
             if items >= _LOAD_ITEMS or size >= _LOAD_BYTES:
@@ -247,7 +252,7 @@ class LmdbLoader:
         return self._items >= _LOAD_ITEMS or self._bytes >= _LOAD_BYTES
 
     def _write(self, key: bytes, value: bytes | None) -> None:
-        _write_item(self._begun(), self._records, self._long, key, value)
+        _write_item(self._begun(), self._records, self._long, key, value, is_sealed=True)
 
     def _begun(self) -> Any:
         if self._transaction is None:
@@ -299,7 +304,9 @@ def _unusable(folder: Path, action: str, error: Exception) -> StorageError:
     return kind(f"cannot {action} the table in {folder}: {error}")
 
 
-def _write_item(transaction: Any, records: Any, long: Any, key: bytes, value: bytes | None) -> None:
+def _write_item(
+    transaction: Any, records: Any, long: Any, key: bytes, value: bytes | None, *, is_sealed: bool
+) -> None:
     """Puts or deletes one item in the database that is for keys of its length."""
     database = records
     if len(key) > _MAX_KEY_BYTES:
@@ -309,24 +316,28 @@ def _write_item(transaction: Any, records: Any, long: Any, key: bytes, value: by
     if value is None:
         transaction.delete(key, db=database)
     else:
-        transaction.put(key, value, db=database)
+        transaction.put(key, _sealed(key, value) if is_sealed else value, db=database)
 
 
 class _Reader:
     """One read transaction."""
 
-    def __init__(self, environment: Any, records: Any, long: Any) -> None:
+    def __init__(self, environment: Any, records: Any, long: Any, *, is_sealed: bool) -> None:
         self._transaction = environment.begin(records)
+        self._is_sealed = is_sealed
         self._records = records
         self._long = long
         self._has_long = self._transaction.stat(long)["entries"] > 0
 
     def get(self, key: bytes) -> bytes | None:
         if len(key) <= _MAX_KEY_BYTES:
-            value: bytes | None = self._transaction.get(key)
-            return value
-        entry = self._transaction.get(_short_key(key), db=self._long)
+            return self._get(key, self._records)
+        entry = self._get(_short_key(key), self._long)
         return None if entry is None else _split_entry(entry)[1]
+
+    def _get(self, key: bytes, database: Any) -> bytes | None:
+        stored: bytes | None = self._transaction.get(key, db=database)
+        return _unsealed(key, stored) if stored is not None and self._is_sealed else stored
 
     def range(self, start: bytes, stop: bytes | None) -> Iterator[tuple[bytes, bytes]]:
         short = self._range(self._records, start, stop)
@@ -350,7 +361,7 @@ class _Reader:
         for key, value in cursor if found else ():
             if stop is not None and key >= stop:
                 return
-            yield key, value
+            yield key, _unsealed(key, value) if self._is_sealed else value
 
     def close(self) -> None:
         self._transaction.abort()
@@ -446,8 +457,8 @@ def _write_first(environment: Any, generation: int) -> None:
     environment.sync(True)
 
 
-def _read_meta(transaction: Any, folder: Path, generation: int) -> int:
-    """The commit number, if this version can read the table and it is of this generation."""
+def _read_meta(transaction: Any, folder: Path, generation: int) -> tuple[int, int]:
+    """Format and commit number, if this version can read the table and it is of this generation."""
 
     def number(name: bytes) -> int:
         return int.from_bytes(transaction.get(name, b""), "big")
@@ -463,7 +474,23 @@ def _read_meta(transaction: Any, folder: Path, generation: int) -> int:
             f"{folder} is of generation {number(b'generation')}, not of {generation}",
             help="put back the folder that belongs here, or serve with --restore latest",
         )
-    return number(b"commit_number")
+    return number(b"format_version"), number(b"commit_number")
+
+
+# --- checksums ----------------------------------------------------------------------------------------------
+
+
+def _sealed(key: bytes, value: bytes) -> bytes:
+    """A value as it is stored: with the CRC-32 of key and value behind it."""
+    return value + crc32(value, crc32(key)).to_bytes(_SEAL_BYTES, "big")
+
+
+def _unsealed(key: bytes, stored: bytes) -> bytes:
+    """The value, if nothing has changed in it since it was written."""
+    value = stored[:-_SEAL_BYTES]
+    if crc32(value, crc32(key)) != int.from_bytes(stored[-_SEAL_BYTES:], "big"):
+        raise lmdb.CorruptedError(f"the checksum of an item differs (its key begins with {key[:32].hex()})")
+    return value
 
 
 # --- keys ---------------------------------------------------------------------------------------------------

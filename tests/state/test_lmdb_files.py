@@ -61,8 +61,67 @@ def test_a_newer_version_and_another_generation_are_refused_by_name(tmp_path: Pa
     with environment.begin(write=True) as transaction:
         transaction.put(b"format_version", (9).to_bytes(8, "big"), db=meta)
     environment.close()
-    with pytest.raises(FolderError, match="version 9, this mini_flink reads up to 1"):
+    with pytest.raises(FolderError, match="version 9, this mini_flink reads up to 2"):
         new_table(tmp_path)
+
+
+def raw(folder: Path) -> tuple[lmdb.Environment, list]:
+    """The table as LMDB sees it."""
+    environment = lmdb.open(str(folder / "table"), map_size=MAP_BYTES, max_dbs=3)
+    return environment, [environment.open_db(name) for name in (b"meta", b"records", b"long")]
+
+
+@pytest.mark.parametrize("key", [b"k", b"k" * 600])
+def test_a_flipped_bit_in_an_item_is_found_and_never_served(tmp_path: Path, key: bytes) -> None:
+    table = new_table(tmp_path)
+    table.write([(key, b"value")], 1)
+    table.close()
+    environment, (_, *databases) = raw(tmp_path)
+    database = databases[len(key) > 511]
+    with environment.begin(db=database) as transaction:
+        ((stored_key, stored),) = transaction.cursor(database)
+    environment.close()
+    for bit in range(8 * len(stored)):
+        flipped = bytearray(stored)
+        flipped[bit // 8] ^= 1 << bit % 8
+        environment, (_, *databases) = raw(tmp_path)
+        with environment.begin(write=True) as transaction:
+            transaction.put(stored_key, bytes(flipped), db=databases[len(key) > 511])
+        environment.close()
+        table = new_table(tmp_path)
+        with pytest.raises(CorruptionError, match="the checksum of an item differs"):
+            table.get(key)
+        table.close()
+
+
+def test_an_item_under_a_flipped_key_is_found_by_a_scan(tmp_path: Path) -> None:
+    table = new_table(tmp_path)
+    table.write([(b"k", b"value")], 1)
+    table.close()
+    environment, (_, records, _) = raw(tmp_path)
+    with environment.begin(write=True) as transaction:
+        transaction.put(b"j", transaction.pop(b"k", db=records), db=records)
+    environment.close()
+    table = new_table(tmp_path)
+    with pytest.raises(CorruptionError):
+        list(table.scan(b""))
+    table.close()
+
+
+def test_a_table_of_format_1_is_read_and_written_as_it_is(tmp_path: Path) -> None:
+    new_table(tmp_path).close()
+    environment, (meta, records, _) = raw(tmp_path)
+    with environment.begin(write=True) as transaction:
+        transaction.put(b"format_version", (1).to_bytes(8, "big"), db=meta)
+        transaction.put(b"k", b"old", db=records)
+    environment.close()
+    table = new_table(tmp_path)
+    assert table.get(b"k") == b"old"
+    table.write([(b"l", b"new")], 1)
+    table.close()
+    table = new_table(tmp_path)
+    assert list(table.scan(b"")) == [(b"k", b"old"), (b"l", b"new")]
+    table.close()
 
 
 def test_a_table_is_open_once(tmp_path: Path) -> None:
