@@ -22,11 +22,14 @@ from bench import load, probes
 from bench.http import post_all
 from bench.preloaded import KIND, fill, keys_in, total_of
 from bench.servers import Server, folder_for, serving
-from mini_flink.runners.asking import ask, query
+from mini_flink.runners.asking import ask
+from mini_flink.snapshots.catalog import Catalog
+from mini_flink.snapshots.location import open_store
+from mini_flink.snapshots.manifest import Manifest
 
 _QUIET_SECONDS = 4.0
 _SETTLE_SECONDS = 2.0
-_INTERVAL_SECONDS = 60
+_INTERVAL_SECONDS = 20
 _CHANGED_SHARE = 100
 _CONNECTIONS = 64
 _WAIT_SECONDS = 300.0
@@ -128,29 +131,35 @@ def _print(name: str, window: _Window, ratios: tuple[float, float, float] | None
 
 
 def _incremental(megabytes: int, options: tuple[str, ...]) -> None:
-    """A base, then 1 % of the keys, spread evenly, then what the next snapshot writes."""
-    options = (*options, "--snapshot-interval-s", str(_INTERVAL_SECONDS))
+    """A base, then 1 % of the keys, spread evenly, then what the snapshots after them write."""
+    options = (*options, "--snapshot-interval-s", str(_INTERVAL_SECONDS), "--snapshots-kept", "100")
     keys = range(0, keys_in(megabytes), _CHANGED_SHARE)
     with folder_for(KIND) as folder:
         fill(folder, megabytes, options)
         with serving(KIND, folder, options) as server:
-            base = _completed(server, 1)
+            before = _snapshots_until(server, _now_ms())
             questions = [{"key": f"k{number}", "amount": 1} for number in keys]
             asyncio.run(post_all(server.port, "/total", questions, _CONNECTIONS))
-            delta = _completed(server, 2)
+            after = _snapshots_until(server, _now_ms())[len(before) :]
         if (total := total_of(server.data_dir)) != len(keys):
             raise RuntimeError(f"{len(keys)} were counted, {total} are there")
-    for name, snapshot in (("base", base), ("1 % changed", delta)):
-        written, seconds = snapshot["new_bytes"] / 1e6, snapshot["duration_ms"] / 1000
+    for name, snapshots in (("base", before[:1]), ("1 % changed", after)):
+        written = sum(one.new_bytes for one in snapshots) / 1e6
+        seconds = sum(one.duration_ms for one in snapshots) / 1000
         print(f"{megabytes} MB, {name:12} {written:10.2f} MB written in {seconds:6.2f} s", flush=True)
 
 
-def _completed(server: Server, number: int) -> dict[str, Any]:
+def _snapshots_until(server: Server, begun_ms: int) -> list[Manifest]:
+    """All snapshots, once there is one that has begun since."""
+    catalog = Catalog(open_store(str(server.data_dir / "snapshots")))
     deadline = time.monotonic() + _WAIT_SECONDS
     while time.monotonic() < deadline:
-        facts = query(str(server.data_dir))["snapshots"]
-        if facts["completed"] >= number:
-            last: dict[str, Any] = facts["last"]
-            return last
+        whole = [entry for entry in catalog.entries() if isinstance(entry, Manifest)]
+        if whole and whole[-1].created_ms - whole[-1].duration_ms > begun_ms:
+            return whole
         time.sleep(0.2)
-    raise RuntimeError(f"no snapshot in {_WAIT_SECONDS} s: {facts}")
+    raise RuntimeError(f"no snapshot in {_WAIT_SECONDS} s")
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
