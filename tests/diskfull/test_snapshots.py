@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.diskfull.conftest import Serve
-from tests.diskfull.test_disk_full import SMALL_STEPS, Ballast, until
+from tests.diskfull.test_disk_full import SMALL_STEPS, Ballast, Loads, until
 from tests.e2e import checks, ledgers
 from tests.e2e.client import Load
 from tests.e2e.commands import run
@@ -51,16 +51,16 @@ def test_a_full_disk_of_their_own_disturbs_nobody(small_disk: Path, tmp_path: Pa
 def test_a_full_disk_that_holds_the_data_too(serve: Serve, small_disk: Path) -> None:
     server = serve(LEDGER, "--workers", "2", "--gateways", "1", "--snapshot-interval-s", "1", *SMALL_STEPS)
     server.start()
-    load = Load(lambda: server.url, "/add", ledgers.chains(16)).start()
+    loads = Loads(server)
     server.until_status(lambda status: status["snapshots"]["completed"], "a snapshot")
     with Ballast(small_disk) as ballast:
-        until(load, 503, 100)
+        loads.knock()
         ballast.fill()
         until_failed(server)
-    until(load, 200, 300)
+    until(loads.first, 200, 300)
     completed = server.status()["snapshots"]["completed"]
     server.until_status(lambda status: status["snapshots"]["completed"] > completed, "a snapshot")
-    exchanges = load.stop()
+    exchanges = loads.stop()
     assert {exchange.status for exchange in exchanges} == {200, 503}
     assert ledgers.problems(server.url, exchanges) == []
     assert all(process["restarts"] == 0 for process in server.status()["processes"])
