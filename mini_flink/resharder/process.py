@@ -8,6 +8,7 @@ whoever serves. Called as ``python -m mini_flink.resharder SPEC``.
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import signal
 import threading
@@ -177,7 +178,7 @@ def _end_with(alive_fd: int) -> None:
     """End this process, in the middle of whatever it does, when the supervisor is gone."""
 
     def watch() -> None:
-        os.read(alive_fd, 1)  # nobody writes: it returns when the last writer is gone
+        select.select([alive_fd], [], [])  # nobody writes: it is readable when the last writer is gone
         os._exit(0)
 
     threading.Thread(target=watch, name="mini_flink supervisor's end", daemon=True).start()
