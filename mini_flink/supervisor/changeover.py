@@ -416,7 +416,8 @@ class Changeover:
             and member.role == "gateway"
             and data.get("generation") == self._next.generation
         ):
-            member.state = READY
+            if member.state != STOPPING:  # the server may have been told to stop meanwhile
+                member.state = READY
             self._has_done(member)
         return False
 
