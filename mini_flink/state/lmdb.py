@@ -415,7 +415,7 @@ def _open(path: Path, map_size_bytes: int, *, subdir: bool = True) -> Any:
         os.fspath(path),
         map_size=map_size_bytes,
         subdir=subdir,
-        mode=0o700,
+        mode=0o600,
         max_dbs=3,
         max_readers=_MAX_READERS,
         readahead=False,  # reads are of single keys in no order
@@ -430,7 +430,7 @@ def _create(folder: Path, map_size_bytes: int, generation: int) -> None:
 
 
 def _create_draft(folder: Path, map_size_bytes: int, generation: int) -> Any:
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(0o700, exist_ok=True)
     draft = folder / "data.mdb.new"
     for leftover in (draft, folder / "data.mdb.new-lock", folder / "lock.mdb"):
         leftover.unlink(missing_ok=True)
