@@ -111,7 +111,7 @@ def test_risk_engine_equals_its_model(serve: Serve) -> None:
 
 
 def test_who_is_refused_meanwhile_is_counted(serve: Serve) -> None:
-    """Nobody waits longer than for an answer: with so short a patience some hear 503, and the command says so."""
+    """Nobody waits longer than for an answer: with so short a patience some hear 503, and it is said."""
     impatient = ("--gateways", "1", "--request-timeout-ms", "20")
     server = serve("mini_flink.examples.running_total", *impatient).start("--workers", "1")
     load = Load(lambda: server.url, "/total", checks.amounts(SEED, CONNECTIONS)).start()
