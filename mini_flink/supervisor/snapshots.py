@@ -15,10 +15,10 @@ from typing import Any, Final
 
 from mini_flink import __version__, console, wire
 from mini_flink.core.epochs import SnapshotRounds
-from mini_flink.errors import MiniFlinkError
+from mini_flink.errors import MiniFlinkError, reason_of
 from mini_flink.folder import DataFolder
 from mini_flink.snapshots.catalog import Catalog
-from mini_flink.snapshots.location import open_store
+from mini_flink.snapshots.location import open_store, shown
 from mini_flink.snapshots.manifest import FileEntry, Manifest, Part, SnapshotKind, snapshot_id
 from mini_flink.snapshots.policy import Policy
 from mini_flink.supervisor.fleet import Fleet
@@ -234,11 +234,10 @@ class SnapshotDirector:
         wish = self._wish
         if manifest is None or wish is None:
             return
-        if isinstance(error, MiniFlinkError):
-            self._failed(error.message, now_ms)
-            return
         if error is not None:
-            raise error
+            # Also one that no store should raise: the snapshot fails, the service goes on.
+            self._failed(reason_of(error), now_ms)
+            return
         self._wish = None
         is_chained = wish.kind == SNAPSHOT
         if is_chained:
@@ -259,7 +258,7 @@ class SnapshotDirector:
         """For ``status``."""
         running = self._rounds.current
         return {
-            "location": self.location,
+            "location": shown(self.location),
             "interval_s": self._interval_ms // 1000,
             "running_epoch": running.epoch if running else None,
             **self._facts,
@@ -284,12 +283,12 @@ class SnapshotDirector:
 
 
 def summary(manifest: Manifest, location: str) -> dict[str, Any]:
-    """A snapshot in a few words, for people and programs."""
+    """A snapshot in a few words, for people and programs; ``location`` is shown without its secrets."""
     return {
         "id": manifest.id,
         "kind": manifest.kind,
         "epoch": manifest.epoch,
-        "location": location,
+        "location": shown(location),
         "created_ms": manifest.created_ms,
         "duration_ms": manifest.duration_ms,
         "new_bytes": manifest.new_bytes,

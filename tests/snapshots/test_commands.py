@@ -146,6 +146,13 @@ def test_what_is_no_snapshot(data_dir: Path, words: list[str], what: str, remedy
     assert remedy in lines[-1]
 
 
+@pytest.mark.parametrize("command", ["list", "show", "verify"])
+def test_a_server_that_refuses_to_be_connected(command: str) -> None:
+    done = run("snapshot", command, "ftp://u:s3cr3t@127.0.0.1:1/x")
+    assert "cannot open ftp://127.0.0.1:1/x: ConnectionRefusedError" in refused(done, 74)[0]
+    assert "s3cr3t" not in done.stdout + done.stderr
+
+
 def test_wrong_usage(tmp_path: Path) -> None:
     assert "snapshot list needs --data-dir" in refused(run("snapshot", "list", cwd=tmp_path), 2)[0]
     assert "did you mean verify?" in refused(run("snapshot", "verfy", cwd=tmp_path), 2)[-1]
