@@ -93,6 +93,23 @@ class Catalog:
         """Reads everything; what is wrong, file by file. Empty for a snapshot that can be restored."""
         return _problems(lambda entry: check_file(self.store, entry), manifest)
 
+    def check_alone(self, id: str, worker: str = "") -> None:
+        """SnapshotError if a copy of the data folder writes here, too: each would remove the other's files.
+
+        No epoch is given out twice. So before snapshot ``id`` is written there is neither a later one of the
+        same data folder, nor this one, nor a file of ``worker`` for it.
+        """
+        own = manifests.parse_id(id)
+        for path in self.store.list():
+            found = manifests.parse_id(_id_in(path))
+            if own is None or found is None or found[0] != own[0] or found[1] < own[1]:
+                continue
+            if _is_manifest(path) or (worker and path.startswith(f"{id}/{worker}.")):
+                raise SnapshotError(
+                    f"another copy of this data folder writes to {self.store.location}: {path} is there "
+                    "already; give one of them another --snapshot-dir",
+                )
+
     def write_manifest(self, manifest: Manifest) -> None:
         """The moment from which a snapshot is one: all its files are there."""
         writer = self.store.write(manifests.manifest_path(manifest.id))
@@ -103,14 +120,16 @@ class Catalog:
             writer.abort()
             raise
 
-    def retain(self, number: int, max_age_s: int, now_ms: int, *, folder_id: int) -> list[str]:
-        """Removes old snapshots of one data folder, and files of it that nothing needs; the ids removed.
+    def retain(self, number: int, max_age_s: int, now_ms: int, *, newest: Manifest) -> list[str]:
+        """Removes what is older than ``newest``, which its data folder has just written: snapshots of the
+        folder, and files of it that nothing needs; the ids removed.
 
         Kept are the newest ``number`` that are not older than ``max_age_s`` (0 = any age), always the newest
         whole one, and all savepoints. What was never finished goes once a newer snapshot is there.
         """
-        entries = self.entries()
-        ours = [entry for entry in entries if isinstance(entry, Manifest) and entry.folder_id == folder_id]
+        entries, folder_id = self.entries(), newest.folder_id
+        readable = [entry for entry in entries if isinstance(entry, Manifest)]
+        ours = [one for one in readable if one.folder_id == folder_id and one.epoch <= newest.epoch]
         periodic = [entry for entry in reversed(ours) if entry.kind == "snapshot"]
         whole = next((entry for entry in periodic if not self.missing(entry)), None)
         oldest_ms = now_ms - max_age_s * 1000 if max_age_s else 0
@@ -118,9 +137,7 @@ class Catalog:
         removed = [entry for entry in periodic if entry not in kept and entry is not whole]
         for entry in removed:
             self.store.remove(manifests.manifest_path(entry.id))
-        if ours:
-            others = [entry for entry in entries if entry not in removed]
-            self._sweep(folder_id, ours[-1].epoch, others)
+        self._sweep(folder_id, newest.epoch, [entry for entry in entries if entry not in removed])
         return [entry.id for entry in reversed(removed)]
 
     def _sweep(self, folder_id: int, newest_epoch: int, kept: list[Manifest | Damaged]) -> None:

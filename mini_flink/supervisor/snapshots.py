@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from mini_flink import __version__, console, wire
 from mini_flink.core.epochs import SnapshotRounds
-from mini_flink.errors import MiniFlinkError, reason_of
+from mini_flink.errors import MiniFlinkError, SnapshotMissingError, reason_of
 from mini_flink.folder import DataFolder
 from mini_flink.snapshots.catalog import Catalog
 from mini_flink.snapshots.location import open_store, shown
@@ -221,9 +221,10 @@ class SnapshotDirector:
             store = open_store(location, directory=directory)
             try:
                 catalog = Catalog(store)
+                catalog.check_alone(manifest.id)
+                _check_there(catalog, manifest)
                 catalog.write_manifest(manifest)
-                now_ms, folder_id = manifest.created_ms, manifest.folder_id
-                catalog.retain(policy.kept, policy.max_age_s, now_ms, folder_id=folder_id)
+                catalog.retain(policy.kept, policy.max_age_s, manifest.created_ms, newest=manifest)
             finally:
                 store.close()
 
@@ -234,6 +235,8 @@ class SnapshotDirector:
         wish = self._wish
         if manifest is None or wish is None:
             return
+        if isinstance(error, SnapshotMissingError):
+            self._last = None  # what is not there is not built on again
         if error is not None:
             # Also one that no store should raise: the snapshot fails, the service goes on.
             self._failed(reason_of(error), now_ms)
@@ -299,6 +302,13 @@ def summary(manifest: Manifest, location: str) -> dict[str, Any]:
 def _part(worker: int, data: Mapping[str, Any]) -> Part:
     files = tuple(FileEntry(**file) for file in data["files"])
     return Part(worker, int(data["commit_number"]), files)
+
+
+def _check_there(catalog: Catalog, manifest: Manifest) -> None:
+    """SnapshotMissingError if a file has vanished meanwhile, be it an older one that a delta rests on."""
+    missing = catalog.missing(manifest)
+    if missing:
+        raise SnapshotMissingError(f"{missing[0]}: somebody else has removed it, or written there")
 
 
 def _states(packed: Iterable[bytes]) -> list[list[Any]]:

@@ -19,6 +19,7 @@ from mini_flink.errors import reason_of
 from mini_flink.faults import crash_point
 from mini_flink.ids import worker_name
 from mini_flink.snapshots.base import SnapshotStore
+from mini_flink.snapshots.catalog import Catalog
 from mini_flink.snapshots.item_file import ItemWriter
 from mini_flink.snapshots.location import open_store
 from mini_flink.snapshots.manifest import FileEntry, FileKind
@@ -162,6 +163,7 @@ class _Copy:
         """Copy the state, or what has changed of it, and the channels."""
         store = open_store(self.order.location, directory=self._directory)
         try:
+            Catalog(store).check_alone(self.order.id, worker_name(self._worker))
             view = self.capture.view
             self._states = [packed for _, packed in view.scan(layout.REGISTRY)]
             if self._keys is None:

@@ -78,9 +78,7 @@ def test_secrets_are_in_no_error(url: str, encoded: bool, monkeypatch: pytest.Mo
 
 
 def test_a_server_that_refuses_to_be_connected() -> None:
-    with pytest.raises(
-        StorageError, match="cannot open ftp://127.0.0.1:1/x: ConnectionRefusedError"
-    ) as caught:
+    with pytest.raises(StorageError, match=r"cannot open ftp://127\.0\.0\.1:1/x: Conn") as caught:
         open_store("ftp://u:s3cr3t@127.0.0.1:1/x")
     assert "network" in caught.value.help
 
