@@ -44,6 +44,11 @@ class RemoteStore:
         self._files, root = self._file_system()
         self._root = str(root).rstrip("/")
 
+    def exists(self) -> bool:
+        with self.named("list", ""):
+            self._files.invalidate_cache()
+            return bool(self._files.exists(self._root))
+
     def write(self, path: str) -> FileWriter:
         return _Writer(self, path)
 
