@@ -151,6 +151,13 @@ class KeyTypeError(RecordError, TypeError):
     """A key has a type without a stable encoding."""
 
 
+def reason_of(error: Exception) -> str:
+    """What went wrong, in a line; one that was not raised on purpose with its type."""
+    if isinstance(error, MiniFlinkError):
+        return error.message
+    return f"{type(error).__name__}: {error}"
+
+
 def is_interrupt(error: BaseException) -> bool:
     """Whether this is somebody's Ctrl-C, which ends the process and is no fault of the code that it met.
 

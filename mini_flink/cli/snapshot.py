@@ -35,7 +35,7 @@ def list_command(location: str | None, as_json: bool, **given: Any) -> int:
     place = location or _default_location(given, "snapshot list")
     from mini_flink.runners.snapshots import list_all  # once the command line is known to be right
 
-    found = list_all(place)
+    found = list_all(place, may_be_new=location is None)
     if as_json:
         print_json(found)
     elif found["snapshots"]:
@@ -117,6 +117,8 @@ def _row(one: dict[str, Any]) -> dict[str, Any]:
 def _with_reasons(one: dict[str, Any]) -> dict[str, Any]:
     """The problems behind the state, for people."""
     rest = {name: value for name, value in one.items() if name != "problems"}
+    if one["state"] == "present":
+        return {**rest, "state": "present, not verified"}
     return {**rest, "state": ": ".join([one["state"], *["; ".join(one["problems"])] * bool(one["problems"])])}
 
 

@@ -34,7 +34,7 @@ from mini_flink.operators.declared import declared_states
 from mini_flink.plan import Plan
 from mini_flink.runners.stored import states_in
 from mini_flink.snapshots.catalog import find
-from mini_flink.snapshots.location import default_location
+from mini_flink.snapshots.location import default_location, is_url
 from mini_flink.source import short_path
 from mini_flink.state.lmdb import LmdbTable
 from mini_flink.supervisor.cores import cores_at_hand
@@ -117,7 +117,7 @@ def _named(against: str, directory: str, snapshots: str) -> _Found:
 
 def _of_snapshot(text: str, directory: str, snapshots: str) -> _Found:
     store, manifest = find(text, directory, snapshots)
-    place = f"{manifest.kind} {manifest.id} in {short_path(store.location)}"
+    place = f"{manifest.title} in {_shown(store.location)}"
     store.close()
     states = stored_states(
         manifest.states,
@@ -130,6 +130,10 @@ def _of_snapshot(text: str, directory: str, snapshots: str) -> _Found:
     job = StoredJob(manifest.job, manifest.max_parallelism, states, manifest.fingerprint)
     place += f", {count(manifest.workers, 'worker')}"
     return _Found(place, job, manifest.operators, manifest.parallelisms, manifest.workers)
+
+
+def _shown(location: str) -> str:
+    return location if is_url(location) else short_path(location)
 
 
 def _of_folder(path: str, record: Mapping[str, Any]) -> _Found:

@@ -14,7 +14,7 @@ from typing import Any
 from mini_flink import console
 from mini_flink.config import Settings
 from mini_flink.core.compatibility import StoredJob, StoredState, stored_states
-from mini_flink.errors import CorruptionError, FolderError, IncompatibleError, SnapshotError
+from mini_flink.errors import FolderError, IncompatibleError, SnapshotError
 from mini_flink.folder import DataFolder
 from mini_flink.graph import JobGraph
 from mini_flink.ids import worker_name
@@ -30,7 +30,6 @@ from mini_flink.snapshots.manifest import Manifest
 from mini_flink.supervisor.words import count
 
 ASKED, POWER_CUT = "asked", "power cut"
-_LONG_BYTES = 256 << 20
 
 
 def restore(
@@ -51,11 +50,12 @@ def restore(
     default = default_location(settings.snapshot_dir, folder.path)
     catalog, id = locate(text, directory, default)
     try:
-        manifest = catalog.latest(graph.name) if id is None else _get(catalog, id)
+        manifest = catalog.latest(graph.name) if id is None else catalog.get(id)
         if folder.record.untouched and folder.record.restored == manifest.id:
             return
         _check_job(manifest, graph)
-        _check_whole(catalog, manifest)
+        if id is not None:
+            catalog.check_whole(manifest)
         parts = _Parts(catalog, manifest)
         rebuild = _rebuild(parts, folder, graph, settings, allow_dropped=allow_dropped)
         if folder.holds_state:
@@ -75,7 +75,7 @@ def restore_after_power_cut(
     location = default_location(settings.snapshot_dir, folder.path)
     catalog = Catalog(open_store(location))
     try:
-        manifest = _last_of(folder, catalog)
+        manifest = catalog.latest_of(lambda entry: _is_of(folder, entry))
         if manifest is None:
             raise _inconsistent(folder, catalog.store.location)
         parts = _Parts(catalog, manifest)
@@ -83,27 +83,18 @@ def restore_after_power_cut(
         console.event(
             "warn",
             f"the machine went down while {folder.path} was served with durability 'process': going back to "
-            f"the {manifest.kind} {manifest.id}; what was done since {_said(_cut_ms(manifest))} is lost",
+            f"the {manifest.title}; what was done since {_said(_cut_ms(manifest))} is lost",
         )
         _take_over(parts, rebuild, folder, graph, settings, POWER_CUT)
     finally:
         catalog.store.close()
 
 
-def _last_of(folder: DataFolder, catalog: Catalog) -> Manifest | None:
-    """The newest whole snapshot of what this folder held; those that a restore went back behind are none."""
+def _is_of(folder: DataFolder, manifest: Manifest) -> bool:
+    """Whether this is a snapshot of what the folder held; one that a restore went back behind is none."""
     record = folder.record
-    for entry in reversed(catalog.entries()):
-        if not isinstance(entry, Manifest) or entry.job != record.job:
-            continue
-        own = entry.folder_id == record.folder_id and entry.generation >= record.restored_generation
-        if not own and entry.id != record.restored:
-            continue
-        problems = catalog.verify(entry)
-        if not problems:
-            return entry
-        console.event("warn", f"the {entry.kind} {entry.id} is damaged and passed over: {problems[0]}")
-    return None
+    own = manifest.folder_id == record.folder_id and manifest.generation >= record.restored_generation
+    return manifest.job == record.job and (own or manifest.id == record.restored)
 
 
 def _inconsistent(folder: DataFolder, location: str) -> FolderError:
@@ -118,34 +109,11 @@ def _inconsistent(folder: DataFolder, location: str) -> FolderError:
 # --- what speaks against it -------------------------------------------------------------------------------
 
 
-def _get(catalog: Catalog, id: str) -> Manifest:
-    try:
-        return catalog.get(id)
-    except CorruptionError as error:
-        raise CorruptionError(error.message, help=_another(catalog)) from error
-
-
-def _another(catalog: Catalog) -> str:
-    return f"use another one: python -m mini_flink snapshot verify {catalog.store.location}"
-
-
 def _check_job(manifest: Manifest, graph: JobGraph) -> None:
     if manifest.job != graph.name:
         raise SnapshotError(
-            f"the {manifest.kind} {manifest.id} is of job {manifest.job!r}, not of {graph.name!r}",
+            f"the {manifest.title} is of job {manifest.job!r}, not of {graph.name!r}",
             help=f"name one of {graph.name!r}, or serve the job that it is of",
-        )
-
-
-def _check_whole(catalog: Catalog, manifest: Manifest) -> None:
-    if manifest.total_bytes >= _LONG_BYTES:
-        size_mb = manifest.total_bytes >> 20
-        console.event("info", f"the {manifest.kind} {manifest.id} is being verified: {size_mb:,} MiB")
-    problems = catalog.verify(manifest)
-    if problems:
-        raise CorruptionError(
-            f"the {manifest.kind} {manifest.id} is not whole: {problems[0]}",
-            help=_another(catalog),
         )
 
 
@@ -159,10 +127,10 @@ def _drop(folder: DataFolder, manifest: Manifest, *, yes: bool) -> None:
         what = f"all that {folder.path} holds ({held}), and comes from another data folder"
     if not yes:
         raise FolderError(
-            f"restoring the {manifest.kind} {manifest.id} drops {what}",
+            f"restoring the {manifest.title} drops {what}",
             help="--yes drops it; another --data-dir keeps both",
         )
-    console.event("warn", f"restoring the {manifest.kind} {manifest.id} drops {what}")
+    console.event("warn", f"restoring the {manifest.title} drops {what}")
 
 
 # --- the way ----------------------------------------------------------------------------------------------

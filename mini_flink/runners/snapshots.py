@@ -10,28 +10,41 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+from mini_flink.errors import SnapshotError
 from mini_flink.snapshots.catalog import LATEST, Catalog, Damaged, locate
 from mini_flink.snapshots.location import open_store
 from mini_flink.snapshots.manifest import Manifest
 
-WHOLE, DAMAGED, UNFINISHED = "whole", "damaged", "unfinished"
-NEVER_FINISHED = "it has no manifest: it is being written, or its writer died"
+PRESENT, WHOLE, DAMAGED, UNFINISHED = "present", "whole", "damaged", "unfinished"
+"""Present: every file is there with its size; whole: everything was read and is as it was written."""
+WITHOUT_MANIFEST = "it has no manifest: it is being written or removed, or was left so"
 
 
-def list_all(location: str) -> dict[str, Any]:
-    """The snapshots at ``location``, oldest first, as plain data; sizes are looked at, contents are not."""
+def list_all(location: str, *, may_be_new: bool = False) -> dict[str, Any]:
+    """The snapshots at ``location``, oldest first, as plain data; sizes are looked at, contents are not.
+
+    SnapshotError if there is no such place, but for one that the first snapshot makes (``may_be_new``).
+    """
     catalog = Catalog(open_store(location, directory=os.getcwd()))
+    if not (may_be_new or catalog.store.exists()):
+        raise SnapshotError(
+            f"{catalog.store.location} does not exist or is no folder",
+            help="name a folder or URL that holds snapshots",
+        )
     rows = [_listed(catalog, entry) for entry in catalog.entries()]
-    rows += [_state(id, UNFINISHED, [NEVER_FINISHED]) for id in catalog.unfinished()]
+    rows += [_state(id, UNFINISHED, [WITHOUT_MANIFEST]) for id in catalog.unfinished()]
     return {"location": catalog.store.location, "snapshots": rows}
 
 
 def describe(text: str, location: str) -> dict[str, Any]:
     """One snapshot with its states and files; ``text`` as in ``catalog.locate``."""
     catalog, id = locate(text, os.getcwd(), location)
+    # The latest was read to know that it is the latest whole one.
     manifest = catalog.latest() if id is None else catalog.get(id)
+    state = _state(manifest.id, WHOLE, []) if id is None else {}
     return {
         **_listed(catalog, manifest),
+        **state,
         "location": catalog.store.location,
         "program_version": manifest.program_version,
         "folder_id": f"{manifest.folder_id:08x}",
@@ -51,16 +64,22 @@ def verify(text: str | None, location: str) -> dict[str, Any]:
     if text is not None:
         catalog, id = locate(text, os.getcwd(), location)
     if text == LATEST:
-        id = catalog.latest().id
+        rows = [_judged(entry, problems) for entry, problems in catalog.newest(lambda _: True)]
+        if not rows:
+            raise catalog.none_whole()
+        return {"location": catalog.store.location, "snapshots": rows}
     entries = catalog.entries() if id is None else [catalog.get(id)]
     rows = [_verified(catalog, entry) for entry in entries]
     if id is None:
-        rows += [_state(id, UNFINISHED, [NEVER_FINISHED]) for id in catalog.unfinished()]
+        rows += [_state(id, UNFINISHED, [WITHOUT_MANIFEST]) for id in catalog.unfinished()]
     return {"location": catalog.store.location, "snapshots": rows}
 
 
 def _verified(catalog: Catalog, entry: Manifest | Damaged) -> dict[str, Any]:
-    problems = [entry.reason] if isinstance(entry, Damaged) else catalog.verify(entry)
+    return _judged(entry, [entry.reason] if isinstance(entry, Damaged) else catalog.verify(entry))
+
+
+def _judged(entry: Manifest | Damaged, problems: list[str]) -> dict[str, Any]:
     return _state(entry.id, DAMAGED if problems else WHOLE, problems)
 
 
@@ -80,7 +99,7 @@ def _listed(catalog: Catalog, entry: Manifest | Damaged) -> dict[str, Any]:
         "duration_ms": entry.duration_ms,
         "new_bytes": entry.new_bytes,
         "total_bytes": entry.total_bytes,
-        **_state(entry.id, DAMAGED if problems else WHOLE, problems),
+        **_state(entry.id, DAMAGED if problems else PRESENT, problems),
     }
 
 

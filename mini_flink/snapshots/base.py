@@ -62,6 +62,10 @@ class SnapshotStore(Protocol):
         """As shown to people: without user names, passwords and tokens."""
         ...
 
+    def exists(self) -> bool:
+        """Whether the place is there, also without a file."""
+        ...
+
     def write(self, path: str) -> FileWriter:
         """Begins a file; nothing is visible under ``path`` before its commit, which replaces what was."""
         ...

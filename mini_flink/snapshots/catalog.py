@@ -1,7 +1,8 @@
 """Which snapshots a store holds, which of them are whole, and which may go.
 
 A snapshot is one only with its manifest, which is written last; it is whole if every file that the manifest
-names is there with its size (``verify`` reads them, too). Snapshots share files, so a file goes only when no
+names is there as it was written, which only reading all of them tells. Whoever goes on from a snapshot asks
+``latest`` or ``check_whole`` for it, so there is one rule. Snapshots share files, so a file goes only when no
 manifest that is kept needs it. Several data folders may keep theirs in one store.
 
 Called by the supervisor (writes manifests, removes what is old), by restores and by the commands.
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
+from mini_flink import console
 from mini_flink.errors import (
     CorruptionError,
     FolderError,
@@ -23,11 +25,14 @@ from mini_flink.errors import (
 from mini_flink.snapshots import manifest as manifests
 from mini_flink.snapshots.base import SnapshotStore
 from mini_flink.snapshots.item_file import check_file, check_size
-from mini_flink.snapshots.location import FOLDER_NAME, is_url, open_store
+from mini_flink.snapshots.location import FOLDER_NAME, is_url, open_store, shown
 from mini_flink.snapshots.manifest import FileEntry, Manifest
 from mini_flink.suggest import did_you_mean
 
 LATEST = "latest"
+_NAMES = "say latest, an id that `snapshot list` shows, or a folder or URL with snapshots"
+_LONG_BYTES = 256 << 20
+"""Reading so much takes a while, which is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +62,47 @@ class Catalog:
         left = {_id_in(path) for path in [*paths, *self.store.unfinished()] if path not in needed}
         return sorted(id for id in left - known if manifests.parse_id(id))
 
+    def newest(self, wanted: Callable[[Manifest], bool]) -> Iterator[tuple[Manifest | Damaged, list[str]]]:
+        """From the newest wanted one down to the first that is whole; each with what is wrong with it.
+
+        What cannot be read comes before all that may be older.
+        """
+        entries = self.entries()
+        damaged = [one for one in entries if isinstance(one, Damaged) and manifests.parse_id(one.id)]
+        for entry in reversed(entries):
+            if isinstance(entry, Damaged) or not wanted(entry):
+                continue
+            older = [one for one in damaged if _is_older(one.id, entry.id)]
+            yield from ((one, [one.reason]) for one in damaged if one not in older)
+            damaged = older
+            problems = self.verify(entry)
+            yield entry, problems
+            if not problems:
+                return
+        yield from ((one, [one.reason]) for one in damaged)
+
+    def latest_of(self, wanted: Callable[[Manifest], bool]) -> Manifest | None:
+        """The newest wanted one that is whole; says which are passed over for it."""
+        for entry, problems in self.newest(wanted):
+            if isinstance(entry, Manifest) and not problems:
+                return entry
+            title = f"snapshot {entry.id}" if isinstance(entry, Damaged) else entry.title
+            console.event("warn", f"the {title} is damaged and passed over: {problems[0]}")
+        return None
+
     def latest(self, job: str | None = None) -> Manifest:
         """The newest that is whole (of ``job``); SnapshotError if there is none."""
-        for entry in reversed(self.entries()):
-            if isinstance(entry, Manifest) and job in (None, entry.job) and not self.missing(entry):
-                return entry
+        found = self.latest_of(lambda entry: job in (None, entry.job))
+        if found is None:
+            raise self.none_whole(job)
+        return found
+
+    def none_whole(self, job: str | None = None) -> SnapshotError:
+        """That there is no latest (of ``job``)."""
         of_job = "" if job is None else f" of job {job!r}"
-        raise SnapshotError(
+        return SnapshotError(
             f"there is no whole snapshot{of_job} in {self.store.location}",
-            help=f"python -m mini_flink snapshot list {self.store.location} says what is there",
+            help=f"python -m mini_flink snapshot verify {self.store.location} says what is there",
         )
 
     def get(self, id: str) -> Manifest:
@@ -80,18 +117,47 @@ class Catalog:
                 data = file.read()
         except SnapshotMissingError as error:
             raise self._unknown(id) from error
-        found = manifests.decode_manifest(data, place)
+        try:
+            found = manifests.decode_manifest(data, place)
+        except CorruptionError as error:
+            raise CorruptionError(error.message, help=self._another()) from error
         if found.id != id:
             raise CorruptionError(f"{place} is the manifest of snapshot {found.id}, not of {id}")
         return found
 
     def missing(self, manifest: Manifest) -> list[str]:
-        """What keeps a snapshot from being whole: each file that is not there or has another size."""
+        """Each file that is not there or has another size; cheap, and no more than that."""
         return _problems(lambda entry: check_size(self.store, entry), manifest)
 
     def verify(self, manifest: Manifest) -> list[str]:
         """Reads everything; what is wrong, file by file. Empty for a snapshot that can be restored."""
+        if manifest.total_bytes >= _LONG_BYTES:
+            size_mib = manifest.total_bytes >> 20
+            console.event("info", f"the {manifest.title} is being verified: {size_mib:,} MiB")
         return _problems(lambda entry: check_file(self.store, entry), manifest)
+
+    def check_whole(self, manifest: Manifest) -> None:
+        """CorruptionError that says what is wrong with a snapshot that somebody has named."""
+        problems = self.verify(manifest)
+        if problems:
+            raise CorruptionError(f"the {manifest.title} is not whole: {problems[0]}", help=self._another())
+
+    def check_alone(self, id: str, worker: str = "") -> None:
+        """SnapshotError if a copy of the data folder writes here, too: each would remove the other's files.
+
+        No epoch is given out twice. So before snapshot ``id`` is written there is neither a later one of the
+        same data folder, nor this one, nor a file of ``worker`` for it.
+        """
+        own = manifests.parse_id(id)
+        for path in self.store.list():
+            found = manifests.parse_id(_id_in(path))
+            if own is None or found is None or found[0] != own[0] or found[1] < own[1]:
+                continue
+            if _is_manifest(path) or (worker and path.startswith(f"{id}/{worker}.")):
+                raise SnapshotError(
+                    f"another copy of this data folder writes to {self.store.location}: {path} is there "
+                    "already; give one of them another --snapshot-dir",
+                )
 
     def write_manifest(self, manifest: Manifest) -> None:
         """The moment from which a snapshot is one: all its files are there."""
@@ -103,14 +169,16 @@ class Catalog:
             writer.abort()
             raise
 
-    def retain(self, number: int, max_age_s: int, now_ms: int, *, folder_id: int) -> list[str]:
-        """Removes old snapshots of one data folder, and files of it that nothing needs; the ids removed.
+    def retain(self, number: int, max_age_s: int, now_ms: int, *, newest: Manifest) -> list[str]:
+        """Removes what is older than ``newest``, which its data folder has just written: snapshots of the
+        folder, and files of it that nothing needs; the ids removed.
 
         Kept are the newest ``number`` that are not older than ``max_age_s`` (0 = any age), always the newest
         whole one, and all savepoints. What was never finished goes once a newer snapshot is there.
         """
-        entries = self.entries()
-        ours = [entry for entry in entries if isinstance(entry, Manifest) and entry.folder_id == folder_id]
+        entries, folder_id = self.entries(), newest.folder_id
+        readable = [entry for entry in entries if isinstance(entry, Manifest)]
+        ours = [one for one in readable if one.folder_id == folder_id and one.epoch <= newest.epoch]
         periodic = [entry for entry in reversed(ours) if entry.kind == "snapshot"]
         whole = next((entry for entry in periodic if not self.missing(entry)), None)
         oldest_ms = now_ms - max_age_s * 1000 if max_age_s else 0
@@ -118,9 +186,7 @@ class Catalog:
         removed = [entry for entry in periodic if entry not in kept and entry is not whole]
         for entry in removed:
             self.store.remove(manifests.manifest_path(entry.id))
-        if ours:
-            others = [entry for entry in entries if entry not in removed]
-            self._sweep(folder_id, ours[-1].epoch, others)
+        self._sweep(folder_id, newest.epoch, [entry for entry in entries if entry not in removed])
         return [entry.id for entry in reversed(removed)]
 
     def _sweep(self, folder_id: int, newest_epoch: int, kept: list[Manifest | Damaged]) -> None:
@@ -148,11 +214,14 @@ class Catalog:
                 continue
         return [*damaged, *_oldest_first(found)]
 
+    def _another(self) -> str:
+        return f"use another one: python -m mini_flink snapshot verify {self.store.location}"
+
     def _unknown(self, id: str) -> SnapshotError:
         if self.store.list(id):
             return SnapshotError(
                 f"snapshot {id} in {self.store.location} was never finished: it has no manifest",
-                help=f"use another one: python -m mini_flink snapshot list {self.store.location}",
+                help=self._another(),
             )
         known = [entry.id for entry in self.entries()]
         return SnapshotError(
@@ -170,12 +239,7 @@ def find(text: str, directory: str, default_location: str) -> tuple[SnapshotStor
     if id is None:
         return catalog.store, catalog.latest()
     found = catalog.get(id)
-    problems = catalog.missing(found)
-    if problems:
-        raise CorruptionError(
-            f"snapshot {id} is not whole: {problems[0]}",
-            help=f"use another one: python -m mini_flink snapshot list {catalog.store.location}",
-        )
+    catalog.check_whole(found)
     return catalog.store, found
 
 
@@ -190,6 +254,8 @@ def locate(text: str, directory: str, default_location: str) -> tuple[Catalog, s
     ``latest`` and ids are looked for in ``default_location``; a path or URL is that of a snapshot or of a
     folder that holds some. Relative ones are below ``directory``. SnapshotError if it is none of these.
     """
+    if not text:
+        raise SnapshotError("'' names no snapshot", help=_NAMES)
     if is_in_default_location(text):
         return Catalog(open_store(default_location, directory=directory)), None if text == LATEST else text
     place = text.removesuffix(f"/{manifests.NAME}").rstrip("/")
@@ -203,7 +269,7 @@ def locate(text: str, directory: str, default_location: str) -> tuple[Catalog, s
     if any(_is_manifest(path) for path in paths):
         return catalog, None
     raise SnapshotError(
-        f"{text} is neither a snapshot nor a folder that holds some", help=_nearby(place, paths)
+        f"{shown(text)} is neither a snapshot nor a folder that holds some", help=_nearby(shown(place), paths)
     )
 
 
@@ -216,10 +282,16 @@ def _id_in(path: str) -> str:
     return path.partition("/")[0]
 
 
+def _is_older(id: str, than: str) -> bool:
+    """Whether it is surely older: of the same data folder, with a lower epoch."""
+    one, other = manifests.parse_id(id), manifests.parse_id(than)
+    return one is not None and other is not None and one[0] == other[0] and one[1] < other[1]
+
+
 def _nearby(place: str, paths: list[str]) -> str:
     if any(path.startswith(f"{FOLDER_NAME}/") for path in paths):
         return f"did you mean {place}/{FOLDER_NAME}?"
-    return "say latest, an id that `snapshot list` shows, or a folder or URL with snapshots"
+    return _NAMES
 
 
 def _oldest_first(found: list[Manifest]) -> Iterator[Manifest]:

@@ -7,6 +7,7 @@ them. Called by whoever ``location.open_store`` gave it to.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,6 +42,9 @@ class FileStore:
     @property
     def location(self) -> str:
         return str(self._folder)
+
+    def exists(self) -> bool:
+        return self._folder.is_dir()
 
     def write(self, path: str) -> FileWriter:
         return _Writer(path, self._place(path))
@@ -77,8 +81,10 @@ class FileStore:
     def _walk(self, prefix: str) -> Iterator[str]:
         top = self._place(prefix) if prefix else self._folder
         with _named("read", top):
-            if not top.is_dir():
+            if not top.exists():
                 return
+            if not top.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, "it is no folder")
             for folder, _, names in os.walk(top, onerror=_raise_unless_removed):
                 for name in names:
                     yield Path(folder, name).relative_to(self._folder).as_posix()

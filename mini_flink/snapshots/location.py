@@ -9,7 +9,7 @@ import os
 
 from mini_flink.snapshots.base import SnapshotStore
 from mini_flink.snapshots.files import FileStore
-from mini_flink.snapshots.remote import RemoteStore
+from mini_flink.snapshots.remote import RemoteStore, without_secrets
 
 FOLDER_NAME = "snapshots"
 """Where snapshots are in a data folder."""
@@ -24,6 +24,11 @@ def open_store(location: str, *, directory: str = ".") -> SnapshotStore:
     """The store at ``location``; a relative folder is one of ``directory``. Nothing is made or asked yet."""
     folder = location.removeprefix("file://")  # fsspec would not sync it
     return RemoteStore(location) if is_url(folder) else FileStore(os.path.join(directory, folder))
+
+
+def shown(location: str) -> str:
+    """``location`` as people, logs and reports may see it, like the ``location`` of its store."""
+    return without_secrets(location) if is_url(location) else location
 
 
 def default_location(snapshot_dir: str | None, data_dir: str) -> str:

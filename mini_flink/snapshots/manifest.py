@@ -80,6 +80,11 @@ class Manifest:
     format: int = FORMAT_VERSION
 
     @property
+    def title(self) -> str:
+        """As it is named in messages: ``savepoint 00c0ffee-000012``."""
+        return f"{self.kind} {self.id}"
+
+    @property
     def files(self) -> dict[str, FileEntry]:
         """All files that it refers to, by path."""
         return {entry.path: entry for part in self.parts for entry in part.files}

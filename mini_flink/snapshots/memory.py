@@ -56,6 +56,9 @@ class MemoryStore:
             raise StorageError(f"{operation} of {path} failed, as planned")
         return fault == "kill"
 
+    def exists(self) -> bool:
+        return True
+
     def write(self, path: str) -> FileWriter:
         return _Writer(self, check_path(path))
 

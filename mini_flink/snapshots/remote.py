@@ -13,6 +13,7 @@ import contextlib
 import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import unquote
 
 from mini_flink.errors import (
     ConfigError,
@@ -26,7 +27,12 @@ from mini_flink.state.files import says_full
 
 _BUFFER_BYTES = 8 << 20
 """What a file holds in memory: S3 takes parts from 5 MiB on, and at most 10,000 of them."""
-_CREDENTIALS = re.compile(r"(?<=://)[^/@]*@|\?.*")
+_USER = re.compile(r"(?<=://)(?:[^/\s]*@|[^/:@\s]*:(?!\d+(?:/|$))[^@\s]*@)")
+"""User name and password before a host; also a password with a slash, where no port could be."""
+_CREDENTIALS = re.compile(_USER.pattern + r"|\?.*")
+_TELLING = 3
+"""Shorter parts of a URL hide nothing: they stand in every text."""
+_HELP = "check the address, the network and the credentials"
 
 
 class RemoteStore:
@@ -34,9 +40,14 @@ class RemoteStore:
 
     def __init__(self, url: str) -> None:
         self._url = url.rstrip("/")
-        self.location = _CREDENTIALS.sub("", self._url)
-        self._files, root = _file_system(self._url, self.location)
+        self.location = without_secrets(self._url)
+        self._files, root = self._file_system()
         self._root = str(root).rstrip("/")
+
+    def exists(self) -> bool:
+        with self.named("list", ""):
+            self._files.invalidate_cache()
+            return bool(self._files.exists(self._root))
 
     def write(self, path: str) -> FileWriter:
         return _Writer(self, path)
@@ -115,9 +126,39 @@ class RemoteStore:
             if isinstance(error, OSError) and says_full(error.errno):
                 raise StorageFullError(f"no space left for {place}", help="free some space there") from error
             raise StorageError(
-                f"cannot {action} {place}: {type(error).__name__}: {error}",
-                help="check the address, the network and the credentials",
+                f"cannot {action} {place}: {type(error).__name__}: {self._said(error)}".rstrip(": "),
+                help=_HELP,
             ) from error
+
+    def _file_system(self) -> Any:
+        """fsspec's file system for the URL, which may connect at once, and the path in it."""
+        try:
+            import fsspec
+        except ImportError as error:
+            raise ConfigError(
+                f"snapshots at {self.location} need fsspec, which is not installed",
+                help="pip install 'mini-flink[remote]', and the package for this kind of URL (s3fs for s3://)",
+            ) from error
+        with self.named("open", ""):
+            try:
+                return fsspec.core.url_to_fs(self._url)
+            except ImportError as error:
+                raise ConfigError(
+                    f"snapshots at {self.location}: {self._said(error)}",
+                    help="install the package that it names",
+                ) from error
+            except ValueError as error:
+                raise ConfigError(
+                    f"{self.location} is no place for snapshots: {self._said(error)}",
+                    help="check --snapshot-dir",
+                ) from error
+
+    def _said(self, error: Exception) -> str:
+        """What fsspec says, which knows the secrets in the URL."""
+        said = str(error).replace(self._url, self.location)
+        for secret in _secrets(self._url):
+            said = said.replace(secret, "***")
+        return _USER.sub("", said)
 
 
 class _Reader:
@@ -131,7 +172,8 @@ class _Reader:
             return bytes(self._file.read(size))
 
     def close(self) -> None:
-        self._file.close()
+        with self._store.named("read", self._path):
+            self._file.close()
 
     def __enter__(self) -> _Reader:
         return self
@@ -187,22 +229,22 @@ class _Writer:
             raise
 
 
-def _file_system(url: str, shown: str) -> Any:
-    """fsspec's file system for ``url``, and the path in it."""
-    try:
-        import fsspec
-    except ImportError as error:
-        raise ConfigError(
-            f"snapshots at {shown} need fsspec, which is not installed",
-            help="pip install 'mini-flink[remote]', and the package for this kind of URL (s3fs for s3://)",
-        ) from error
-    try:
-        return fsspec.core.url_to_fs(url)
-    except ImportError as error:
-        raise ConfigError(
-            f"snapshots at {shown}: {error}", help="install the package that it names"
-        ) from error
-    except ValueError as error:
-        raise ConfigError(
-            f"{shown} is no place for snapshots: {error}", help="check --snapshot-dir"
-        ) from error
+def without_secrets(url: str) -> str:
+    """A URL as it may be shown and logged: without user, password and query.
+
+    >>> without_secrets("s3://key:secret@bucket/totals?token=x")
+    's3://bucket/totals'
+    """
+    return _CREDENTIALS.sub("", url)
+
+
+def _secrets(url: str) -> list[str]:
+    """What ``without_secrets`` leaves out, and its parts, as they are and decoded; the longest first."""
+    found: set[str] = set()
+    for hidden in _CREDENTIALS.findall(url):
+        if hidden.startswith("?"):
+            parts = [pair.partition("=")[2] for pair in hidden[1:].split("&")]
+        else:
+            parts = [hidden[:-1], hidden[:-1].partition(":")[2]]
+        found.update([hidden, *parts, *map(unquote, parts)])
+    return sorted((part for part in found if len(part) >= _TELLING), key=len, reverse=True)

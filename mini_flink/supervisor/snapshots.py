@@ -15,10 +15,10 @@ from typing import Any, Final
 
 from mini_flink import __version__, console, wire
 from mini_flink.core.epochs import SnapshotRounds
-from mini_flink.errors import MiniFlinkError
+from mini_flink.errors import MiniFlinkError, SnapshotMissingError, reason_of
 from mini_flink.folder import DataFolder
 from mini_flink.snapshots.catalog import Catalog
-from mini_flink.snapshots.location import open_store
+from mini_flink.snapshots.location import open_store, shown
 from mini_flink.snapshots.manifest import FileEntry, Manifest, Part, SnapshotKind, snapshot_id
 from mini_flink.snapshots.policy import Policy
 from mini_flink.supervisor.fleet import Fleet
@@ -221,9 +221,10 @@ class SnapshotDirector:
             store = open_store(location, directory=directory)
             try:
                 catalog = Catalog(store)
+                catalog.check_alone(manifest.id)
+                _check_there(catalog, manifest)
                 catalog.write_manifest(manifest)
-                now_ms, folder_id = manifest.created_ms, manifest.folder_id
-                catalog.retain(policy.kept, policy.max_age_s, now_ms, folder_id=folder_id)
+                catalog.retain(policy.kept, policy.max_age_s, manifest.created_ms, newest=manifest)
             finally:
                 store.close()
 
@@ -234,11 +235,12 @@ class SnapshotDirector:
         wish = self._wish
         if manifest is None or wish is None:
             return
-        if isinstance(error, MiniFlinkError):
-            self._failed(error.message, now_ms)
-            return
+        if isinstance(error, SnapshotMissingError):
+            self._last = None  # what is not there is not built on again
         if error is not None:
-            raise error
+            # Also one that no store should raise: the snapshot fails, the service goes on.
+            self._failed(reason_of(error), now_ms)
+            return
         self._wish = None
         is_chained = wish.kind == SNAPSHOT
         if is_chained:
@@ -259,7 +261,7 @@ class SnapshotDirector:
         """For ``status``."""
         running = self._rounds.current
         return {
-            "location": self.location,
+            "location": shown(self.location),
             "interval_s": self._interval_ms // 1000,
             "running_epoch": running.epoch if running else None,
             **self._facts,
@@ -284,12 +286,12 @@ class SnapshotDirector:
 
 
 def summary(manifest: Manifest, location: str) -> dict[str, Any]:
-    """A snapshot in a few words, for people and programs."""
+    """A snapshot in a few words, for people and programs; ``location`` is shown without its secrets."""
     return {
         "id": manifest.id,
         "kind": manifest.kind,
         "epoch": manifest.epoch,
-        "location": location,
+        "location": shown(location),
         "created_ms": manifest.created_ms,
         "duration_ms": manifest.duration_ms,
         "new_bytes": manifest.new_bytes,
@@ -300,6 +302,13 @@ def summary(manifest: Manifest, location: str) -> dict[str, Any]:
 def _part(worker: int, data: Mapping[str, Any]) -> Part:
     files = tuple(FileEntry(**file) for file in data["files"])
     return Part(worker, int(data["commit_number"]), files)
+
+
+def _check_there(catalog: Catalog, manifest: Manifest) -> None:
+    """SnapshotMissingError if a file has vanished meanwhile, be it an older one that a delta rests on."""
+    missing = catalog.missing(manifest)
+    if missing:
+        raise SnapshotMissingError(f"{missing[0]}: somebody else has removed it, or written there")
 
 
 def _states(packed: Iterable[bytes]) -> list[list[Any]]:

@@ -15,10 +15,11 @@ from itertools import chain, islice
 from typing import Any, NamedTuple
 
 from mini_flink.core.changes import ChangedKeys
-from mini_flink.errors import MiniFlinkError
+from mini_flink.errors import reason_of
 from mini_flink.faults import crash_point
 from mini_flink.ids import worker_name
 from mini_flink.snapshots.base import SnapshotStore
+from mini_flink.snapshots.catalog import Catalog
 from mini_flink.snapshots.item_file import ItemWriter
 from mini_flink.snapshots.location import open_store
 from mini_flink.snapshots.manifest import FileEntry, FileKind
@@ -119,10 +120,9 @@ class WorkerSnapshots:
             if outcome.error is None:
                 crash_point("before_report")
                 self._tell(copy.order.epoch, copy.part())
-            elif isinstance(outcome.error, MiniFlinkError):
-                self._tell(copy.order.epoch, {"reason": outcome.error.message, "help": outcome.error.help})
             elif not isinstance(outcome.error, Cancelled):
-                raise outcome.error
+                # Also one that no store should raise: the snapshot fails, the worker goes on.
+                self._tell(copy.order.epoch, {"reason": reason_of(outcome.error)})
             self._begin()
 
     def close(self) -> None:
@@ -163,6 +163,7 @@ class _Copy:
         """Copy the state, or what has changed of it, and the channels."""
         store = open_store(self.order.location, directory=self._directory)
         try:
+            Catalog(store).check_alone(self.order.id, worker_name(self._worker))
             view = self.capture.view
             self._states = [packed for _, packed in view.scan(layout.REGISTRY)]
             if self._keys is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -137,3 +138,86 @@ def test_everything_dies_in_a_snapshot(serve: Serve, tmp_path: Path) -> None:
     assert min(after) > record["epoch"] >= max(before)
     assert run(server, "snapshot verify").code == 0
     assert server.stop() == 0
+
+
+def test_older_files_that_vanish_are_not_built_on(serve: Serve) -> None:
+    server = serve(LEDGER, *PATIENT, "--snapshot-interval-s", "1").start("--workers", "2")
+    load = put_load_on(server)
+    until_completed(server, 2)
+    folder = server.data_dir / "snapshots"
+    shutil.rmtree(folder)
+
+    def is_found(status: dict[str, Any]) -> bool:
+        return "is missing" in (status["snapshots"]["last_failure"] or "")
+
+    completed = server.until_status(is_found, "a failure")["snapshots"]["completed"]
+    until_completed(server, completed + 2)
+    exchanges = load.stop()
+    assert checks.failed(exchanges) == []
+    assert run(server, "snapshot verify").code == 0
+    found = manifests(folder)
+    assert len(found) >= 2
+    assert kinds(found[0]) == {"base", "channels"}
+    assert server.stop() == 0
+
+
+def test_two_copies_of_a_data_folder_in_one_place(serve: Serve, tmp_path: Path) -> None:
+    server = serve(LEDGER, *PATIENT, "--snapshot-dir", str(tmp_path / "kept")).start("--workers", "1")
+    assert run(server, "savepoint").code == 0
+    assert server.stop() == 0
+    copy = serve(LEDGER, *PATIENT, "--snapshot-dir", str(tmp_path / "kept"))
+    shutil.copytree(server.data_dir, copy.data_dir)
+    server.start()
+    copy.start()
+    assert run(server, "savepoint").code == 0
+    refused = run(copy, "savepoint")
+    assert (refused.code, "another copy of this data folder" in refused.err) == (70, True)
+    assert "another --snapshot-dir" in refused.err
+    assert [manifest.epoch for manifest in manifests(tmp_path / "kept")] == [1, 2]
+    assert run(server, "snapshot verify", "--snapshot-dir", str(tmp_path / "kept")).code == 0
+    assert (server.stop(), copy.stop()) == (0, 0)
+
+
+UNREACHABLE = "ftp://u:s3cr3t@127.0.0.1:1/x"
+WITH_SECRETS = "memory://AKIA:s3cr3t@bucket/x"
+
+
+def test_a_store_that_cannot_be_reached_harms_nobody(serve: Serve) -> None:
+    options = (*PATIENT, "--snapshot-interval-s", "1", "--snapshot-dir", UNREACHABLE)
+    server = serve(LEDGER, *options).start("--workers", "2")
+    load = put_load_on(server)
+    failed = server.until_status(lambda status: status["snapshots"]["failed"], "a failure")["snapshots"]
+    assert "cannot open ftp://127.0.0.1:1/x: ConnectionRefusedError" in failed["last_failure"]
+    refused = run(server, "savepoint", "--to", UNREACHABLE)
+    assert (refused.code, "ConnectionRefusedError" in refused.err) == (70, True)
+    load.until_done(50)
+    exchanges = load.stop()
+    assert checks.failed(exchanges) == []
+    assert all(process["restarts"] == 0 for process in server.status()["processes"])
+    assert run(server, "savepoint", "--to", str(server.data_dir / "snapshots")).code == 0
+    assert "s3cr3t" not in json.dumps(server.status()) + server.output + refused.out + refused.err
+    assert server.stop() == 0
+
+
+def test_whatever_a_store_raises_harms_nobody(serve: Serve) -> None:
+    server = serve(LEDGER, *PATIENT).start("--workers", "2")
+    for place in ("zip://x::nothing://y", "http://127.0.0.1:1/x", "github://a", "x?y://z"):
+        assert run(server, "savepoint", "--to", place).code == 70
+    assert all(process["restarts"] == 0 for process in server.status()["processes"])
+    assert server.stop() == 0
+
+
+def test_the_secrets_of_a_place_are_shown_nowhere(serve: Serve) -> None:
+    options = (*PATIENT, "--snapshot-interval-s", "1", "--snapshot-dir", WITH_SECRETS)
+    server = serve(LEDGER, *options).start("--workers", "1")
+    server.until_status(lambda status: any(_outcomes(status["snapshots"])), "an outcome")
+    report = snapshots(server)
+    assert report["location"] == "memory://bucket/x"
+    done = run(server, "savepoint")
+    said = done.out + done.err + server.output + run(server, "status").out + json.dumps(server.status())
+    assert "s3cr3t" not in said
+    assert server.stop() == 0
+
+
+def _outcomes(report: dict[str, Any]) -> tuple[int, int]:
+    return report["completed"], report["failed"]

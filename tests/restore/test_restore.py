@@ -215,6 +215,26 @@ def test_a_snapshot_that_is_not_whole(left: Server, file: str, damage: Any) -> N
     assert left.stop() == 0
 
 
+@pytest.mark.parametrize("file", ["w0.state", "manifest.json"])
+def test_the_latest_is_the_latest_that_is_whole(serve: Serve, file: str) -> None:
+    server = serve(TOTAL, "--gateways", "1").start("--workers", "2")
+    model = RunningTotal()
+    add(server, model, 1)
+    first = savepoint(server)
+    later = deepcopy(model)
+    add(server, later, 1)
+    second = savepoint(server)
+    assert server.stop() == 0
+    _flip(server.data_dir / "snapshots" / second["id"] / file)
+    since = server.mark()
+    server.start("--restore", "latest", "--yes")
+    said = server.output[since:]
+    assert f"{second['id']} is damaged and passed over: " in said
+    assert f"restored from {first['id']}" in said
+    assert totals(server) == model.totals
+    assert server.stop() == 0
+
+
 def test_a_snapshot_of_another_job(left: Server, serve: Serve) -> None:
     [snapshot] = (left.data_dir / "snapshots").iterdir()
     other = serve(JOBS / "ledger.py", "--gateways", "1").start()

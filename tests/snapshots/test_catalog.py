@@ -94,7 +94,7 @@ def test_other_files_are_left_alone(store: SnapshotStore) -> None:
     assert "app/manifest.json is no manifest of a snapshot" in damaged.reason
     assert found == taken
     assert catalog.unfinished() == []
-    catalog.retain(1, 0, 0, folder_id=FOLDER_ID)
+    catalog.retain(1, 0, 0, newest=taken)
     assert len(store.list()) == 5 + 3
 
 
@@ -124,6 +124,28 @@ def test_latest_is_the_latest_that_is_whole_and_of_the_job() -> None:
     with pytest.raises(SnapshotError, match="no whole snapshot of job 'cart'"):
         catalog.latest("cart")
     assert [entry.id for entry in catalog.entries() if isinstance(entry, Damaged)] == [id_of(2)]
+
+
+@pytest.mark.parametrize("name", ["w0.state", "w0.channels", "manifest.json"])
+def test_a_latest_with_a_changed_bit_is_passed_over_and_named(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = FileStore(tmp_path)
+    first = take(store, 1)
+    other = take(store, 1, folder_id=OTHER_FOLDER, created_ms=0)
+    put(store, manifest_path(id_of(0)), b"older, and of no interest")
+    second = take(store, 2)
+    change(store, f"{second.id}/{name}", -3)
+    for text in ("latest", str(tmp_path)):
+        assert find(text, "/", str(tmp_path))[1] == first
+        said = capsys.readouterr().err
+        assert f"the snapshot {second.id} is damaged and passed over: {tmp_path}/{second.id}/{name}" in said
+        assert id_of(0) not in said
+    with pytest.raises(CorruptionError, match=f"{second.id}/{name}") as caught:
+        find(second.id, "/", str(tmp_path))
+    assert "snapshot verify" in caught.value.help
+    change(store, f"{first.id}/w0.state", -3)
+    assert Catalog(store).latest() == other
 
 
 def test_a_manifest_in_the_folder_of_another_is_damage() -> None:
@@ -209,7 +231,10 @@ def test_a_manifest_for_which_there_is_no_space_is_not_there(operation: str) -> 
 
 
 def retain(store: SnapshotStore, number: int, max_age_s: int = 0, now_ms: int = 0) -> list[str]:
-    return Catalog(store).retain(number, max_age_s, now_ms, folder_id=FOLDER_ID)
+    """As who has just written the newest one that is there."""
+    catalog = Catalog(store)
+    there = [one for one in catalog.entries() if isinstance(one, Manifest) and one.folder_id == FOLDER_ID]
+    return catalog.retain(number, max_age_s, now_ms, newest=there[-1] if there else manifest(0))
 
 
 def test_the_newest_are_kept_and_files_go_with_the_others(store: SnapshotStore) -> None:
@@ -300,6 +325,29 @@ def test_unfinished_ones_go_once_a_newer_one_is_there() -> None:
     assert {path.partition("/")[0] for path in store.list()} == {id_of(2), id_of(3)}
     assert store.unfinished() == [f"{id_of(3)}/w1.state.unfinished"]
     writing.commit()
+
+
+def test_what_a_copy_of_the_folder_writes_is_left_alone() -> None:
+    store = MemoryStore()
+    made = {epoch: take(store, epoch) for epoch in (1, 2, 3, 7)}
+    put(store, f"{id_of(5)}/w0.state", b"being written")
+    assert Catalog(store).retain(1, 0, 0, newest=made[3]) == [id_of(1), id_of(2)]
+    assert ids(Catalog(store)) == [id_of(3), id_of(7)]
+    assert f"{id_of(5)}/w0.state" in store.list()
+
+
+def test_a_copy_of_the_folder_that_writes_here_too_is_found(store: SnapshotStore) -> None:
+    catalog = Catalog(store)
+    take(store, 9, folder_id=OTHER_FOLDER)
+    take(store, 2)
+    put(store, f"{id_of(3)}/w0.state", b"of the copy")
+    for id, worker in [(id_of(3), ""), (id_of(3), "w1"), (id_of(4), "w0")]:
+        catalog.check_alone(id, worker)
+    for id, worker in [(id_of(1), ""), (id_of(2), ""), (id_of(2), "w5"), (id_of(3), "w0")]:
+        with pytest.raises(
+            SnapshotError, match=f"another copy of this data folder writes to {store.location}"
+        ):
+            catalog.check_alone(id, worker)
 
 
 def test_files_of_the_folder_store_go_with_their_folders(tmp_path: Path) -> None:

@@ -43,12 +43,13 @@ def test_list_as_table(data_dir: Path) -> None:
     head, *lines = done.stdout.splitlines()
     assert head.split() == ["id", "kind", "job", "epoch", "workers", "created", "at", "new", "total", "state"]
     assert re.fullmatch(
-        rf"{id_of(3)}  snapshot   shop +3 +1 +1970-01-01T00:03:00\+00:00  2\.\d KiB  2\.\d KiB  whole",
+        rf"{id_of(3)}  snapshot   shop +3 +1 +1970-01-01T00:03:00\+00:00  2\.\d KiB  2\.\d KiB  "
+        "present, not verified",
         lines[2],
     )
     assert lines[0].startswith(f"{id_of(1)}  savepoint")
     assert lines[3].startswith(id_of(4))
-    assert lines[3].endswith("unfinished: it has no manifest: it is being written, or its writer died")
+    assert lines[3].endswith("unfinished: it has no manifest: it is being written or removed, or was left so")
 
 
 def test_list_as_json_names_what_is_damaged(data_dir: Path) -> None:
@@ -60,7 +61,7 @@ def test_list_as_json_names_what_is_damaged(data_dir: Path) -> None:
     states = {one["id"]: (one["state"], " ".join(one["problems"])) for one in found["snapshots"]}
     assert states[id_of(1)][0] == "damaged"
     assert f"{id_of(1)}/manifest.json is damaged" in states[id_of(1)][1]
-    assert states[id_of(2)] == ("whole", "")
+    assert states[id_of(2)] == ("present", "")
     assert states[id_of(3)] == ("damaged", f"{data_dir}/snapshots/{id_of(3)}/w0.channels is missing")
     assert states[id_of(4)][0] == "unfinished"
     assert (done.returncode, found["snapshots"][1]["epoch"]) == (0, 2)
@@ -86,7 +87,7 @@ def test_show(data_dir: Path) -> None:
     assert re.search(r"\nstates\n +operator +name +kind +type\n +total +sum +value +int\n", done.stdout)
     assert re.search(rf"\n +0 +{id_of(2)}/w0\.state +base +1 +\d+\n", done.stdout)
     described = json.loads(run("snapshot", "show", str(data_dir / "snapshots" / id_of(1)), "--json").stdout)
-    assert (described["id"], described["kind"], described["state"]) == (id_of(1), "savepoint", "whole")
+    assert (described["id"], described["kind"], described["state"]) == (id_of(1), "savepoint", "present")
     assert [file["kind"] for file in described["files"]] == ["base", "channels"]
     assert described["operators"][1] == {"uid": "total", "number": 2, "rescaled_to": 2}
 
@@ -100,6 +101,36 @@ def test_verify_when_all_is_well(data_dir: Path) -> None:
     ]
     one = json.loads(run("snapshot", "verify", "latest", "--json", "--data-dir", str(data_dir)).stdout)
     assert one["snapshots"] == [{"id": id_of(3), "state": "whole", "problems": []}]
+
+
+def test_the_latest_is_the_latest_that_is_whole_and_the_damaged_one_is_named(data_dir: Path) -> None:
+    path = f"{id_of(3)}/w0.channels"
+    damage(data_dir, path)
+    shown = run("snapshot", "show", "latest", "--data-dir", str(data_dir))
+    assert f"id               {id_of(2)}\n" in shown.stdout
+    assert "state            whole\n" in shown.stdout
+    assert (
+        f"the snapshot {id_of(3)} is damaged and passed over: {data_dir}/snapshots/{path} is" in shown.stderr
+    )
+    done = run("snapshot", "verify", "latest", "--json", "--data-dir", str(data_dir))
+    states = [(one["id"], one["state"]) for one in json.loads(done.stdout)["snapshots"]]
+    assert (done.returncode, states) == (74, [(id_of(3), "damaged"), (id_of(2), "whole")])
+
+
+@pytest.mark.parametrize("command", ["show", "verify"])
+def test_there_is_no_latest(tmp_path: Path, command: str) -> None:
+    done = run("snapshot", command, "latest", "--data-dir", str(tmp_path))
+    assert "there is no whole snapshot in" in refused(done, 78)[0]
+
+
+def test_a_place_that_is_not_there_or_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for place in (str(tmp_path / "nowhere"), "memory://nowhere", str(tmp_path / "file")):
+        lines = refused(run("snapshot", "list", place), 78)
+        assert f"{place} does not exist or is no folder" in lines[0]
+    (tmp_path / "empty").mkdir()
+    done = run("snapshot", "list", str(tmp_path / "empty"))
+    assert (done.returncode, done.stdout) == (0, f"no snapshots in {tmp_path}/empty\n")
 
 
 @pytest.mark.parametrize("name", ["w0.state", "w0.channels", "manifest.json"])
@@ -132,7 +163,8 @@ def test_verify_of_a_foreign_one(data_dir: Path) -> None:
             "there is no snapshot 00c0ffee-000009 in",
             "did you mean 00c0ffee-00000",
         ),
-        (["show", "00c0ffee-000004"], "00c0ffee-000004 in", "snapshot list"),
+        (["show", ""], "'' names no snapshot", "say latest"),
+        (["show", "00c0ffee-000004"], "00c0ffee-000004 in", "snapshot verify"),
         (
             ["verify", "nowhere"],
             "nowhere is neither a snapshot nor a folder that holds some",
@@ -144,6 +176,13 @@ def test_what_is_no_snapshot(data_dir: Path, words: list[str], what: str, remedy
     lines = refused(run("snapshot", *words, "--data-dir", str(data_dir)), 78)
     assert what in lines[0]
     assert remedy in lines[-1]
+
+
+@pytest.mark.parametrize("command", ["list", "show", "verify"])
+def test_a_server_that_refuses_to_be_connected(command: str) -> None:
+    done = run("snapshot", command, "ftp://u:s3cr3t@127.0.0.1:1/x")
+    assert "cannot open ftp://127.0.0.1:1/x: ConnectionRefusedError" in refused(done, 74)[0]
+    assert "s3cr3t" not in done.stdout + done.stderr
 
 
 def test_wrong_usage(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from mini_flink.errors import ConfigError, StorageError
 from mini_flink.snapshots.catalog import Catalog
-from mini_flink.snapshots.location import open_store
+from mini_flink.snapshots.location import open_store, shown
 from mini_flink.snapshots.remote import RemoteStore
 from tests.snapshots.conftest import BUCKET
 from tests.snapshots.places import put, take
@@ -42,9 +42,45 @@ def test_an_unknown_kind_of_url() -> None:
         open_store("s4://b/p")
 
 
-def test_secrets_in_a_url_are_not_shown() -> None:
-    store = RemoteStore("memory://me:secret@host/path?token=secret")
-    assert store.location == "memory://host/path"
+@pytest.mark.parametrize(
+    ("url", "shown_as"),
+    [
+        ("memory://me:secret@host/path?token=secret", "memory://host/path"),
+        ("memory://AKIA:s3cr3t@bucket/x", "memory://bucket/x"),
+        ("memory://me:se@cret@host/path", "memory://host/path"),
+        ("memory://me:se/cret@host/path", "memory://host/path"),
+        ("memory://host:21/what@ever", "memory://host:21/what@ever"),
+        ("memory://bucket/what@ever", "memory://bucket/what@ever"),
+    ],
+)
+def test_secrets_in_a_url_are_not_shown(url: str, shown_as: str) -> None:
+    assert RemoteStore(url).location == shown(url) == shown_as
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["memory://AKIA:s3cr3t@bucket/x", "memory://AKIA:s3cr3t@bucket/x?token=s3cr3t", "memory://AKIA:s3cr3t@"],
+)
+@pytest.mark.parametrize("encoded", [False, True])
+def test_secrets_are_in_no_error(url: str, encoded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    def refuse(_: Any, path: str, *__: Any, **___: Any) -> Any:
+        raise ValueError(f"no {path} at {url}, AKIA said s3cr3t")
+
+    store = RemoteStore(url.replace("s3", "%733") if encoded else url)
+    for name in ("open", "find", "info", "rm_file"):
+        monkeypatch.setattr(MemoryFileSystem, name, refuse)
+    for call in (store.list, lambda: store.read("a"), lambda: store.write("a"), lambda: store.remove("a")):
+        with pytest.raises(StorageError, match="ValueError: no ") as caught:
+            call()
+        assert "s3cr3t" not in f"{caught.value.message} {caught.value.help}"
+
+
+def test_a_server_that_refuses_to_be_connected() -> None:
+    with pytest.raises(StorageError, match=r"cannot open ftp://127\.0\.0\.1:1/x: Conn") as caught:
+        open_store("ftp://u:s3cr3t@127.0.0.1:1/x")
+    assert "network" in caught.value.help
 
 
 def test_a_bucket_that_is_not_there_is_not_made(s3_url: str) -> None:
