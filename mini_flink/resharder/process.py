@@ -26,6 +26,7 @@ from mini_flink.failures import render_error
 from mini_flink.faults import crash_point
 from mini_flink.ids import SUPERVISOR, worker_name
 from mini_flink.jobs import JobTarget, load_graph
+from mini_flink.pinned import PinnedSources
 from mini_flink.runners.generations import STATE, GenerationBuilder
 from mini_flink.runners.rebuild import Before, Rebuild
 from mini_flink.runners.stored import states_in
@@ -87,7 +88,8 @@ class ResharderProcess:
     def _prepare(self) -> dict[str, Any]:
         """Load the job and hold it against what is stored; what the supervisor must know of it."""
         spec, task = self._spec, self._task
-        graph = load_graph(JobTarget.from_dict(spec.job), quiet=True)
+        sources = PinnedSources.read(spec.sources)
+        graph = load_graph(JobTarget.from_dict(spec.job), quiet=True, sources=sources)
         if task["same_job"]:
             check_fingerprint(spec, graph)
         with ExitStack() as stack:
@@ -110,6 +112,7 @@ class ResharderProcess:
             "parallelisms": rebuild.parallelisms,
             "operator_names": {str(number): node.name for number, node in rebuild.plan.operators.items()},
             "findings": rebuild.findings(),
+            "sources": spec.sources or sources.write(spec.runtime_dir, spec.generation),
         }
 
     def _open(self, stack: ExitStack) -> list[LmdbTable]:
