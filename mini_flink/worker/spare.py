@@ -39,7 +39,7 @@ def called(arguments: list[str]) -> Called:
     console.install(task["label"], task["console_lock"])
     graph: JobGraph | None = None
     try:
-        sources = PinnedSources.read(task["sources"])
+        sources = PinnedSources.read(task.get("sources", ""))
         graph = load_graph(JobTarget.from_dict(task["job"]), quiet=True, sources=sources)
     except MiniFlinkError:
         graph = None  # it is loaded once more by whoever this becomes, and the error is told then
