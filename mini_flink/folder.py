@@ -374,7 +374,7 @@ def write_atomically(path: str, data: bytes) -> None:
     """Replace a file; when this returns, the new content survives a power cut."""
     temporary = f"{path}.new"
     try:
-        with open(temporary, "wb") as file:
+        with open(temporary, "wb", opener=_private) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -382,6 +382,10 @@ def write_atomically(path: str, data: bytes) -> None:
         sync_folder(os.path.dirname(path))
     except OSError as error:
         raise storage_error(path, error) from error
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def storage_error(path: str, error: OSError) -> StorageError:

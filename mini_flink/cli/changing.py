@@ -1,10 +1,17 @@
-"""What the commands that change a running server say while it goes on: one line a step, on stderr."""
+"""What the commands that change a running server have in common: a line a step on stderr, the end on stdout.
+
+Ctrl-C calls the change off, and everything goes back to how it was.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Mapping
 from typing import Any
+
+from mini_flink.config import Settings
+from mini_flink.supervisor.words import count
 
 STEPS = {
     "prepare": "the job is loaded, and held against its state",
@@ -21,6 +28,31 @@ STEPS = {
     "abort": "back to how it was",
     "ended": "",
 }
+
+
+def change(data_dir: str, what: str, question: Mapping[str, Any]) -> dict[str, Any]:
+    """Ask the server for a change, and wait for its end; what the server says of that."""
+    from mini_flink.runners.asking import RefusedError, ask  # once the command line is known to be right
+
+    try:
+        return ask(data_dir, what, question, lambda told: show_change(what, told))
+    except KeyboardInterrupt:
+        with contextlib.suppress(RefusedError):  # it was over just then
+            ask(data_dir, "cancel", {})
+        print(f"{what}: called off; what had begun was taken back", file=sys.stderr)
+        raise
+
+
+def wanted_workers(settings: Settings) -> int | None:
+    """The number of workers, if it was given to this very command: a file says what a *start* is to take."""
+    return settings.workers if settings.origin("workers").startswith("--") else None
+
+
+def waited(changed: Mapping[str, Any]) -> str:
+    """How clients have fared: ``clients waited 0.31 s, none was refused for it``."""
+    refused = changed["refused"]
+    how_many = f"{count(refused, 'request')} got 503" if refused else "none was refused for it"
+    return f"clients waited {changed['pause_ms'] / 1000:.2f} s, {how_many}"
 
 
 def show_change(what: str, told: Mapping[str, Any]) -> None:

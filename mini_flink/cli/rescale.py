@@ -7,11 +7,12 @@ from typing import Any
 
 import click
 
-from mini_flink.cli.changing import show_change
+from mini_flink.cli.changing import change, waited, wanted_workers
 from mini_flink.cli.output import print_json
 from mini_flink.cli.parsing import Command, options_of, settings_from
 from mini_flink.cli.reading import data_dir_of
 from mini_flink.errors import UsageError
+from mini_flink.supervisor.words import count
 
 
 class RescaleCommand(Command):
@@ -35,23 +36,21 @@ class RescaleCommand(Command):
 def command(as_json: bool, parallelisms: tuple[str, ...], **given: Any) -> int:
     settings = settings_from(given)
     wanted = dict(map(_parallelism, parallelisms))
-    if settings.workers is None and not wanted:
+    workers = wanted_workers(settings)
+    if workers is None and not wanted:
         raise UsageError("rescale needs a number", help="python -m mini_flink rescale --workers 4")
     data_dir = data_dir_of(settings, "rescale")
-    from mini_flink.runners.asking import ask  # once the command line is known to be right
-
-    question: Mapping[str, Any] = {"workers": settings.workers, "parallelisms": wanted}
-    changed = ask(data_dir, "rescale", question, lambda told: show_change("rescale", told))
+    question: Mapping[str, Any] = {"workers": workers, "parallelisms": wanted}
+    changed = change(data_dir, "rescale", question)
     if as_json:
         print_json(changed)
     else:
-        seconds = changed["pause_ms"] / 1000
-        print(f"{changed['workers']} workers; clients waited {seconds:.2f} s, none was refused for it")
+        print(f"{count(changed['workers'], 'worker')}; {waited(changed)}")
     return 0
 
 
 def _parallelism(text: str) -> tuple[str, int]:
     uid, _, number = text.rpartition("=")
-    if not uid or not number.isdigit() or int(number) < 1:
+    if not uid or not (number.isascii() and number.isdigit()) or int(number) < 1:
         raise UsageError(f"--parallelism {text} is not UID=N", help="as in --parallelism history=8")
     return uid, int(number)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from mini_flink.cli.changing import show_change
+from mini_flink.cli.changing import change, waited, wanted_workers
 from mini_flink.cli.output import print_json
 from mini_flink.cli.overview import PROGRAM
 from mini_flink.cli.parsing import Command, options_of, settings_from
@@ -50,19 +50,18 @@ def command(
     data_dir = data_dir_of(settings, "upgrade")
     # Imported late: --help and a wrong option need no job and no server.
     from mini_flink.jobs import JobTarget
-    from mini_flink.runners.asking import ask
 
     question = {
         "job": JobTarget.parse(words[0], context.meta.get("job_args", ())).as_dict(),
-        "workers": settings.workers,
+        "workers": wanted_workers(settings),
         "probe": None if probe is None else _request(probe),
         "allow_dropped_state": allow_dropped_state,
     }
-    changed = ask(data_dir, "upgrade", question, lambda told: show_change("upgrade", told))
+    changed = change(data_dir, "upgrade", question)
     if as_json:
         print_json(changed)
     else:
-        print(f"upgraded; clients waited {changed['pause_ms'] / 1000:.2f} s, none was refused for it")
+        print(f"upgraded; {waited(changed)}")
     return 0
 
 

@@ -124,6 +124,7 @@ class GatewayIngress:
         self._queue: deque[_AtDoor] = deque()
         self._queue_due_s = math.inf
         self._holding = False
+        self._turned_away = 0
         self._failed_count = 0
 
     # --- requests in ------------------------------------------------------------------------------------
@@ -242,6 +243,7 @@ class GatewayIngress:
         """Nobody is let in now: who comes waits, as long as for an answer, and takes a place."""
         if len(self._pending) + len(self._queue) >= self._pending.capacity:
             self._pending.counters.refused += 1
+            self._turned_away += 1
             raise Refused("as many requests are pending as this gateway takes", _RETRY_AFTER_S)
         self._line_up(waiting)
         self._wake()
@@ -253,6 +255,7 @@ class GatewayIngress:
             reason = self._let_in(waiting)
             if reason and waiting.expires_s <= now:
                 self._pending.counters.refused += 1
+                self._turned_away += self._holding
                 waiting.done(problem.overloaded(_RETRY_AFTER_S, reason))
             elif reason:
                 self._queue.append(waiting)
@@ -304,11 +307,13 @@ class GatewayIngress:
         for waiting in self._queue:
             waiting.subtask = waiting.find_subtask()
 
-    def release(self) -> None:
-        """Let them in."""
+    def release(self) -> int:
+        """Let them in; how many had to be refused meanwhile."""
         self._holding = False
         self._admit(time.monotonic())
         self._wake()
+        turned_away, self._turned_away = self._turned_away, 0
+        return turned_away
 
     # --- messages and time ------------------------------------------------------------------------------
 

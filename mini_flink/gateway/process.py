@@ -135,9 +135,9 @@ class GatewayProcess:
         self._tell_ready()
         self._check_drained()
 
-    def _tell_ready(self) -> None:
+    def _tell_ready(self, refused: int = 0) -> None:
         generation = self._pending.identity.generation
-        self._tell(wire.READY, {"pid": os.getpid(), "generation": generation})
+        self._tell(wire.READY, {"pid": os.getpid(), "generation": generation, "refused": refused})
 
     # --- from one generation to the next ----------------------------------------------------------------
 
@@ -173,8 +173,7 @@ class GatewayProcess:
         await self._open_doors()
         crash_point("before_release")
         self._told_held = True
-        self._ingress.release()
-        self._tell_ready()
+        self._tell_ready(refused=self._ingress.release())
 
     async def _open_doors(self) -> None:
         closed, self._doors_closed = self._doors_closed, False

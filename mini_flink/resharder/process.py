@@ -12,6 +12,7 @@ import select
 import shutil
 import signal
 import threading
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import setproctitle
 
 from mini_flink import console, faults, wire
 from mini_flink.config import Settings
-from mini_flink.core.compatibility import StoredJob
+from mini_flink.core.compatibility import DeclaredState, StoredJob
 from mini_flink.errors import MiniFlinkError
 from mini_flink.failures import render_error
 from mini_flink.faults import crash_point
@@ -33,7 +34,7 @@ from mini_flink.runners.stored import states_in
 from mini_flink.spec import ProcessSpec, check_fingerprint
 from mini_flink.state.lmdb import LmdbTable
 from mini_flink.transport.zmq import ZmqTransport
-from mini_flink.worker.tails import read_tail
+from mini_flink.worker.tails import read_tail, remove_tails
 
 LAST_WORD_MS = 1000
 NICE = 10
@@ -87,23 +88,13 @@ class ResharderProcess:
 
     def _prepare(self) -> dict[str, Any]:
         """Load the job and hold it against what is stored; what the supervisor must know of it."""
-        spec, task = self._spec, self._task
-        sources = PinnedSources.read(spec.sources)
-        graph = load_graph(JobTarget.from_dict(spec.job), quiet=True, sources=sources)
-        if task["same_job"]:
+        spec = self._spec
+        pinned = PinnedSources.read(spec.sources)
+        self._graph = graph = load_graph(JobTarget.from_dict(spec.job), quiet=True, sources=pinned)
+        if self._task["same_job"]:
             check_fingerprint(spec, graph)
         with ExitStack() as stack:
-            states = states_in(self._open(stack), spec.numbers, spec.max_parallelism)
-        stored = StoredJob(task["job_name"], spec.max_parallelism, states, spec.fingerprint)
-        before = Before(stored, spec.numbers, task["next_operator"], task["old_parallelisms"])
-        self._rebuild = rebuild = Rebuild(
-            graph,
-            before,
-            spec.workers,
-            spec.parallelisms,
-            allow_dropped=task["allow_dropped_state"],
-            is_same_job=task["same_job"],
-        )
+            self._rebuild = rebuild = self._judge(self._open(stack), None)
         return {
             "job_name": graph.name,
             "fingerprint": graph.fingerprint(),
@@ -112,8 +103,24 @@ class ResharderProcess:
             "parallelisms": rebuild.parallelisms,
             "operator_names": {str(number): node.name for number, node in rebuild.plan.operators.items()},
             "findings": rebuild.findings(),
-            "sources": spec.sources or sources.write(spec.runtime_dir, spec.generation),
+            "sources": spec.sources or pinned.write(spec.runtime_dir, spec.generation),
         }
+
+    def _judge(self, sources: list[LmdbTable], declared: Sequence[DeclaredState] | None) -> Rebuild:
+        """Hold the job against what is in the tables now; FolderError with all reasons if it does not fit."""
+        spec, task = self._spec, self._task
+        states = states_in(sources, spec.numbers, spec.max_parallelism)
+        stored = StoredJob(task["job_name"], spec.max_parallelism, states, spec.fingerprint)
+        before = Before(stored, spec.numbers, task["next_operator"], task["old_parallelisms"])
+        return Rebuild(
+            self._graph,
+            before,
+            spec.workers,
+            spec.parallelisms,
+            allow_dropped=task["allow_dropped_state"],
+            is_same_job=task["same_job"],
+            declared=declared,
+        )
 
     def _open(self, stack: ExitStack) -> list[LmdbTable]:
         """The old workers' tables as they are now."""
@@ -147,7 +154,9 @@ class ResharderProcess:
         """Bring the copy up to what the workers have named; everything is copied if one could not."""
         tails = [read_tail(self._folder, worker) for worker in range(len(sources))]
         changed = [sorted(keys) for keys in tails if keys is not None]
-        if self._builder is None or len(changed) < len(tails):
+        before, self._rebuild = self._rebuild, self._judge(sources, self._rebuild.declared)
+        # A state that was empty may have got its first value meanwhile, of a type that does not fit.
+        if self._builder is None or len(changed) < len(tails) or not self._rebuild.moves_as(before):
             return self._copy_anew(sources)
         self._rebuild.copy_again(sources, changed, self._builder)
         return self._builder
@@ -165,9 +174,10 @@ class ResharderProcess:
             crash_point("mid_build")
             self._rebuild.close(sources, self._task["epoch"], builder)
             builder.close()
+        remove_tails(self._folder, len(self._task["old_folders"]))
 
     def _copy_anew(self, sources: list[LmdbTable]) -> GenerationBuilder:
-        """More keys have changed than a worker can name: nothing of the first copy is worth anything."""
+        """More has changed than keys that workers can name: nothing of the first copy is worth anything."""
         if self._builder is not None:
             self._builder.close()
         for worker in range(self._spec.workers):

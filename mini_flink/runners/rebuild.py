@@ -15,7 +15,7 @@ from typing import Any
 from mini_flink import plan as plans
 from mini_flink.core.backlog import Source
 from mini_flink.core.compatibility import Comparison, DeclaredJob, DeclaredState, StoredJob, compare
-from mini_flink.core.reshard import Reshard
+from mini_flink.core.reshard import Reshard, TargetState
 from mini_flink.errors import FolderError
 from mini_flink.folder import MAX_OPERATOR_NUMBER
 from mini_flink.graph import JobGraph
@@ -38,7 +38,8 @@ class Before:
 
 
 class Rebuild:
-    """One job on ``workers``. ``is_same_job``: its code is that which stored the state.
+    """One job on ``workers``. ``is_same_job``: its code is that which stored the state. ``declared``: what an
+    earlier look at the same job has found, so that nobody's ``open`` runs again.
 
     Raises FolderError with all reasons if the state does not fit, JobError if the job makes no plan.
     """
@@ -52,6 +53,7 @@ class Rebuild:
         *,
         allow_dropped: bool = False,
         is_same_job: bool = False,
+        declared: Sequence[DeclaredState] | None = None,
     ) -> None:
         self._graph = graph
         self._before = before
@@ -59,8 +61,11 @@ class Rebuild:
         self.operators, self.next_operator = numbered(graph, before.operators, before.next_operator)
         self.parallelisms = self._still_there(workers, parallelisms)
         self.plan: Plan = plans.build(graph, workers, self.operators, self.parallelisms)
-        states = _unchanged(before.job, self.plan) if is_same_job else tuple(declared_states(self.plan))
-        now = DeclaredJob(graph.name, graph.max_parallelism, states, graph.fingerprint())
+        if is_same_job:
+            self.declared = _unchanged(before.job, self.plan)
+        else:
+            self.declared = tuple(declared_states(self.plan) if declared is None else declared)
+        now = DeclaredJob(graph.name, graph.max_parallelism, self.declared, graph.fingerprint())
         self.comparison: Comparison = compare(before.job, now)
         refusal = self.comparison.refusal(allow_dropped=allow_dropped or is_same_job)
         if refusal is not None:
@@ -71,6 +76,18 @@ class Rebuild:
         declared = plans.build(self._graph, workers, self.operators)
         gone = self._before.parallelisms.keys() - {stage.uid for stage in declared.stages.values()}
         return {uid: count for uid, count in parallelisms.items() if uid not in gone}
+
+    def moves_as(self, other: Rebuild) -> bool:
+        """Whether what was copied by the other is what this one would have copied."""
+        return self._places() == other._places()
+
+    def _places(self) -> dict[tuple[str, str], tuple[int, str, str, bool] | None]:
+        def place_of(target: TargetState | None) -> tuple[int, str, str, bool] | None:
+            if target is None:
+                return None
+            return target.index, target.kind, target.type_text, target.migrate is not None
+
+        return {state: place_of(target) for state, target in self.comparison.state_map().items()}
 
     def findings(self) -> list[dict[str, Any]]:
         """What becomes of each state, for people and programs."""

@@ -14,9 +14,11 @@ interpreter's lock while it checks and writes it. It never sleeps; its caller ma
 from __future__ import annotations
 
 import hashlib
+import operator
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Protocol
 
 import msgpack
@@ -40,6 +42,7 @@ _HEADER_BYTES = _PREAMBLE.size + _CHECKSUM.size
 _MAX_ITEM_BYTES = MAX_MESSAGE_BYTES
 _MAX_BLOCK_BYTES = BLOCK_BYTES + _MAX_ITEM_BYTES + 64
 _BINARY_OVERHEAD = 2
+_LARGE_BATCH_BYTES = 4 * BLOCK_BYTES
 
 Item = tuple[bytes, bytes | None]
 
@@ -75,6 +78,23 @@ class ItemWriter:
         self._room -= len(key) + _BINARY_OVERHEAD
         if value is not None:
             self._room -= len(value) + _BINARY_OVERHEAD
+        if self._room <= 0:
+            self._write_block()
+
+    def add_all(self, items: Sequence[Item]) -> None:
+        """Adds several items, if they are small faster than one by one."""
+        keys = [key for key, _ in items]
+        values = sum(len(value) for _, value in items if value is not None)
+        size = sum(map(len, keys)) + values + 2 * _BINARY_OVERHEAD * len(items)
+        if not items or size > _LARGE_BATCH_BYTES:
+            for key, value in items:
+                self.add(key, value)
+            return
+        if keys[0] <= self._last or not all(map(operator.lt, keys, keys[1:])):
+            raise ValueError(f"keys from {keys[0]!r} on are out of order in {self._file.path}")
+        self._last = keys[-1]
+        self._block += chain.from_iterable(items)
+        self._room -= size
         if self._room <= 0:
             self._write_block()
 

@@ -43,6 +43,8 @@ _DIGEST_BYTES = 32
 _HEAD_BYTES = _MAX_KEY_BYTES - _DIGEST_BYTES
 _KEY_LENGTH_BYTES = 4
 _SEAL_BYTES = 4
+_RESIDUE = 0x2144DF1C
+"""The CRC-32 of anything with its own CRC-32 behind it."""
 _NUMBER_BYTES = 8
 _FULL_BYTES = 1 << 20
 _LOAD_ITEMS = 200_000
@@ -415,7 +417,7 @@ def _open(path: Path, map_size_bytes: int, *, subdir: bool = True) -> Any:
         os.fspath(path),
         map_size=map_size_bytes,
         subdir=subdir,
-        mode=0o700,
+        mode=0o600,
         max_dbs=3,
         max_readers=_MAX_READERS,
         readahead=False,  # reads are of single keys in no order
@@ -430,7 +432,7 @@ def _create(folder: Path, map_size_bytes: int, generation: int) -> None:
 
 
 def _create_draft(folder: Path, map_size_bytes: int, generation: int) -> Any:
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(0o700, exist_ok=True)
     draft = folder / "data.mdb.new"
     for leftover in (draft, folder / "data.mdb.new-lock", folder / "lock.mdb"):
         leftover.unlink(missing_ok=True)
@@ -482,15 +484,14 @@ def _read_meta(transaction: Any, folder: Path, generation: int) -> tuple[int, in
 
 def _sealed(key: bytes, value: bytes) -> bytes:
     """A value as it is stored: with the CRC-32 of key and value behind it."""
-    return value + crc32(value, crc32(key)).to_bytes(_SEAL_BYTES, "big")
+    return value + crc32(value, crc32(key)).to_bytes(_SEAL_BYTES, "little")
 
 
 def _unsealed(key: bytes, stored: bytes) -> bytes:
     """The value, if nothing has changed in it since it was written."""
-    value = stored[:-_SEAL_BYTES]
-    if crc32(value, crc32(key)) != int.from_bytes(stored[-_SEAL_BYTES:], "big"):
+    if crc32(stored, crc32(key)) != _RESIDUE:
         raise lmdb.CorruptedError(f"the checksum of an item differs (its key begins with {key[:32].hex()})")
-    return value
+    return stored[:-_SEAL_BYTES]
 
 
 # --- keys ---------------------------------------------------------------------------------------------------

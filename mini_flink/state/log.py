@@ -82,7 +82,7 @@ class FileLog:
     # --- recovery ---------------------------------------------------------------------------------------
 
     def _open_folder(self) -> None:
-        self._folder.mkdir(exist_ok=True)
+        self._folder.mkdir(0o700, exist_ok=True)
         for path in self._folder.glob("spare-*.log"):
             path.unlink()
         sync_folder(self._folder.parent)  # a killed process may have left the name in the page cache

@@ -40,6 +40,7 @@ from mini_flink.jobs import JobTarget
 from mini_flink.spec import PAUSED, SERVE, STANDBY, TRIAL
 from mini_flink.supervisor.fleet import Fleet
 from mini_flink.supervisor.members import READY, STOPPING, Member, describe_exit
+from mini_flink.supervisor.words import count
 
 PREPARE, TRACK, COPY, HOLD, FINISH, BUILD = "prepare", "track", "copy", "hold", "finish", "build"
 TRIAL_START, TRIAL_ASK, TRIAL_END, START, RELEASE = "trial", "probe", "trial end", "start", "release"
@@ -107,6 +108,7 @@ class Changeover:
         self._awaited: set[Member] = set()
         self._retry = False
         self._cancelled = False
+        self._refused = 0
         self._failure: tuple[str, int] = ("", 0)
         self._workers: list[Member] = []
         self._gateways: list[Member] = []
@@ -325,12 +327,14 @@ class Changeover:
             "generation": self._next.generation,
             "workers": self._next.workers,
             "pause_ms": pause_ms,
+            "refused": self._refused,
             "duration_ms": self._now_ms - self._began_ms,
             "attempts": self._attempt,
             "copies": self._copies,
             "phases_ms": dict(self._times_ms),
         }
-        what = f"{self._goal.kind} done: {self._next.workers} workers, clients waited {pause_ms / 1000:.2f} s"
+        workers = count(self._next.workers, "worker")
+        what = f"{self._goal.kind} done: {workers}, clients waited {pause_ms / 1000:.2f} s"
         console.event("ok", what)
 
     # --- who has done what was asked --------------------------------------------------------------------
@@ -419,6 +423,7 @@ class Changeover:
             and member.role == "gateway"
             and data.get("generation") == self._next.generation
         ):
+            self._refused += int(data.get("refused", 0))
             if member.state != STOPPING:  # the server may have been told to stop meanwhile
                 member.state = READY
             self._has_done(member)

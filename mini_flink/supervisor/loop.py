@@ -245,7 +245,9 @@ class Supervisor:
             self._transport.send(message.sender, self._fleet.control(wire.TOLD, {"done": True, **told}))
             self._askers[message.sender] = self._now_ms + ASKER_MS
 
-        if self._state != SERVING:
+        if message.data["what"] == "cancel":
+            self._cancel_changeover(answer)
+        elif self._state != SERVING:
             answer(
                 {"ok": False, "reason": f"the server is {self._shown_state()}", "exit_code": EXIT_TRY_AGAIN}
             )
@@ -266,7 +268,7 @@ class Supervisor:
             self._transport.send(message.sender, self._fleet.control(wire.TOLD, dict(told)))
 
         self._tell_changed = answer
-        self._snapshots.suspend(f"a {message.data['what']} began")
+        self._snapshots.suspend(f"the server is changed by {message.data['what']}")
         self._changeover = Changeover(goal_of(message.data), self._folder, self._fleet, tell)
         try:
             self._changeover.begin(self._now_ms)
@@ -274,6 +276,13 @@ class Supervisor:
             self._changeover = None
             self._snapshots.resume(self._fleet.plan)
             answer({"ok": False, "reason": error.message, "exit_code": error.exit_code})
+
+    def _cancel_changeover(self, answer: Callable[[Mapping[str, Any]], None]) -> None:
+        if self._changeover is None:
+            answer({"ok": False, "reason": "nothing is being changed", "exit_code": EXIT_TRY_AGAIN})
+            return
+        self._changeover.cancel("it was called off", self._now_ms)
+        answer({"ok": True})
 
     def _step_changeover(self) -> None:
         changeover = self._changeover

@@ -28,5 +28,11 @@ def read_tail(folder: Path, worker: int) -> list[bytes] | None:
     return keys
 
 
+def remove_tails(folder: Path, workers: int) -> None:
+    """They have served."""
+    for worker in range(workers):
+        _path(folder, worker).unlink(missing_ok=True)
+
+
 def _path(folder: Path, worker: int) -> Path:
     return folder / f"{worker_name(worker)}.tail"

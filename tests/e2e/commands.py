@@ -34,6 +34,7 @@ class Running:
     """A command that goes on beside the test. Run in the folder of the tests, on ``server``'s data folder."""
 
     def __init__(self, server: Server, name: str, *words: str, args: tuple[str, ...] = ()) -> None:
+        self._said = ""
         command = [*name.split(), *words, "--data-dir", str(server.data_dir)]
         tail = ["--", *args] if args else []
         self._process = subprocess.Popen(
@@ -43,6 +44,19 @@ class Running:
             stderr=subprocess.PIPE,
             text=True,
         )
+
+    def until_said(self, text: str) -> None:
+        """Wait until it has said a line with ``text`` on stderr."""
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            self._said += line
+            if text in line:
+                return
+        raise AssertionError(f"it ended without saying {text!r}: {self._said}")
+
+    def interrupt(self) -> None:
+        """Ctrl-C."""
+        self._process.send_signal(signal.SIGINT)
 
     @property
     def runs(self) -> bool:
@@ -55,6 +69,7 @@ class Running:
         except subprocess.TimeoutExpired:
             self._process.kill()
             raise
+        err = self._said + err
         print(out, err, sep="")
         return Ended(self._process.returncode, out, err)
 

@@ -108,3 +108,25 @@ def test_risk_engine_equals_its_model(serve: Serve) -> None:
         for exchange in chain:
             assert exchange.body == model.reply(exchange.value)
     assert server.stop() == 0
+
+
+def test_who_is_refused_meanwhile_is_counted(serve: Serve) -> None:
+    """Nobody waits longer than for an answer: with so short a patience some hear 503, and it is said."""
+    impatient = ("--gateways", "1", "--request-timeout-ms", "20")
+    server = serve("mini_flink.examples.running_total", *impatient).start("--workers", "1")
+    load = Load(lambda: server.url, "/total", checks.amounts(SEED, CONNECTIONS)).start()
+    load.until_done(100)
+    changed = run(server, "rescale", "--workers", "2", "--json").json()
+    exchanges = load.stop()
+    turned_away = [each for each in exchanges if each.status == 503]
+    assert len(turned_away) == changed["refused"] > 0
+    assert server.stop() == 0
+
+
+def test_the_number_for_starts_in_a_file_is_none_for_a_rescale(serve: Serve) -> None:
+    server = serve(LEDGER, *PATIENT, environment={"MINI_FLINK_WORKERS": "1"}).start()
+    refused = run(server, "rescale")
+    assert (refused.code, "rescale needs a number" in refused.err) == (2, True)
+    refused = run(server, "rescale", "--parallelism", "first=²")
+    assert (refused.code, "is not UID=N" in refused.err) == (2, True)
+    assert server.stop() == 0

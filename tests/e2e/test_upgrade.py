@@ -16,7 +16,7 @@ from mini_flink.jobs import JobTarget
 from mini_flink.runners.asking import RefusedError, UnavailableError, ask
 from tests.e2e import checks
 from tests.e2e.client import Exchange, Load, post
-from tests.e2e.commands import Ended, Points, kill_everything, run
+from tests.e2e.commands import Ended, Points, Running, kill_everything, run
 from tests.e2e.conftest import Serve
 from tests.e2e.seeds import SEED
 from tests.e2e.server import JOBS, Server
@@ -242,3 +242,26 @@ def test_files_are_edited_in_place(serve: Serve, tmp_path: Path) -> None:
     server.until(r"last served from \S+/job.py -- x \(upgraded to at .*\); now from \S+/job.py\n", since)
     assert who_answers(server) == {("3", "3")}
     assert server.stop() == 0
+
+
+def test_a_state_that_gets_its_first_value_during_the_copy_is_judged_too(serve: Serve) -> None:
+    """Empty when the upgrade began, it fits any type; what it holds at the end needs the migration."""
+    server = serve(VERSIONS, *PATIENT, args=["1"]).start("--workers", "1")
+    going = Running(server, "upgrade", str(VERSIONS), args=("typed",))
+    going.until_said("state is copied while the server serves")
+    assert post(server.url, "/total", {"key": "k1", "amount": 3}).body["total"] == 3
+    assert going.wait().code == 0
+    assert post(server.url, "/total", {"key": "k1", "amount": 1}).body["total"] == 4.5
+
+
+def test_ctrl_c_calls_it_off(serve: Serve) -> None:
+    server = serve(VERSIONS, *PATIENT, args=["1"]).start("--workers", "1")
+    going = Running(server, "upgrade", str(VERSIONS), args=("2",))
+    going.until_said("the job is loaded")
+    going.interrupt()
+    ended = going.wait()
+    assert (ended.code, "called off" in ended.err) == (130, True)
+    server.until("upgrade came to nothing, the server goes on as it was: it was called off")
+    server.until_status(lambda status: status["state"] == "serving", "the end of the upgrade")
+    assert versions([post(server.url, "/total", {"key": "k1", "amount": 1})]) == ["1"]
+    assert upgrade(server, "2").code == 0

@@ -179,3 +179,26 @@ def test_a_writer_can_be_dropped() -> None:
     writer.add(b"a", b"x" * 100_000)
     writer.abort()
     assert (store.list(), store.unfinished()) == ([], [])
+
+
+@pytest.mark.parametrize("value_bytes", [10, 2_000_000])
+def test_items_added_together_are_those_added_one_by_one(value_bytes: int) -> None:
+    store = MemoryStore("add-all")
+    items = [(b"%03d" % number, None if number % 5 == 0 else bytes(value_bytes)) for number in range(40)]
+    writer = ItemWriter(store.write("a/all"), "delta")
+    for start in range(0, len(items), 16):
+        writer.add_all(items[start : start + 16])
+    entry = writer.finish()
+    with store.read("a/all") as stream:
+        assert list(read_items(stream, "a/all")) == items
+    assert entry.items == 40
+
+
+@pytest.mark.parametrize(
+    "later", [[(b"a", b"")], [(b"b", b"")], [(b"d", b""), (b"c", b"")], [(b"c", b""), (b"c", b"")]]
+)
+def test_items_added_together_ascend(later: list[tuple[bytes, bytes | None]]) -> None:
+    writer = ItemWriter(MemoryStore("order").write("a/f"), "base")
+    writer.add_all([(b"a", b""), (b"b", b"")])
+    with pytest.raises(ValueError, match="out of order"):
+        writer.add_all(later)
