@@ -25,6 +25,7 @@ import re
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from mini_flink import progress
@@ -50,7 +51,8 @@ class JobRecord:
     ``parallelisms`` are those that a rescale set, by uid; ``epoch`` is the last one given out. ``restored``
     names the snapshot that the last restore went back to, if there was one, ``restored_because`` says why,
     ``lost_since`` (ISO) from when on nothing is left, ``restored_generation`` which generation that made;
-    ``untouched``: nothing has been started on it yet.
+    ``untouched``: nothing has been started on it yet. ``served_from`` names the job as it was given on the
+    command line, ``upgraded_at`` (ISO) when that took the place of another while it served, else "".
     """
 
     job: str
@@ -72,6 +74,8 @@ class JobRecord:
     lost_since: str = ""
     restored_generation: int = 0
     untouched: bool = False
+    served_from: str = ""
+    upgraded_at: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +159,7 @@ class DataFolder:
         self._record = replace(self._record, operators=numbers, next_operator=following)
         return {uid: numbers[uid] for uid in wanted}
 
-    def begin_run(self, durability: str, fingerprint: list[Any]) -> None:
+    def begin_run(self, durability: str, fingerprint: list[Any], served_from: str = "") -> None:
         """A run begins: durably no longer clean."""
         before = self._record
         weakest = "process" if before.durability == "process" and not before.clean else durability
@@ -167,6 +171,8 @@ class DataFolder:
             clean=False,
             refused=False,
             untouched=False,
+            served_from=served_from,
+            upgraded_at="",
         )
         if self.is_new:
             self._save_incarnations()
@@ -309,6 +315,11 @@ class DataFolder:
                 help="put the file back, or start in a new --data-dir",
             )
         self._incarnations = dict(content["incarnations"]) if content and not self.is_new else {}
+
+
+def upgraded_to(served_from: str) -> dict[str, str]:
+    """What the switch of an upgrade changes in the record."""
+    return {"served_from": served_from, "upgraded_at": datetime.now(UTC).isoformat(timespec="seconds")}
 
 
 def generation_folder(path: str, generation: int) -> str:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from mini_flink import console, execution
 from mini_flink.errors import JobError, Location, MiniFlinkError
 from mini_flink.failures import summary
+from mini_flink.pinned import PinnedSources
 from mini_flink.source import Frame, is_users, short_path, users_frames
 from mini_flink.suggest import nearest
 
@@ -58,6 +59,11 @@ class JobTarget:
         return cls(text, not is_file, args, folder)
 
     @property
+    def words(self) -> str:
+        """How it is named on mini_flink's own command line."""
+        return " ".join([self.target, *(["--", *self.args] if self.args else [])])
+
+    @property
     def command(self) -> str:
         """How the same job is run without mini_flink."""
         words = ["python", *(["-m"] if self.is_module else []), self.target, *self.args]
@@ -77,16 +83,19 @@ class JobTarget:
         return cls(data["target"], data["is_module"], tuple(data["args"]), data["directory"])
 
 
-def load_graph(target: JobTarget, *, quiet: bool) -> JobGraph:
+def load_graph(target: JobTarget, *, quiet: bool, sources: PinnedSources | None = None) -> JobGraph:
     """Run the job's top level as ``__main__`` and give back the one graph that it builds.
 
-    With ``quiet`` what the top level prints is discarded, also what its C code or child processes write.
+    With ``quiet`` what the top level prints is discarded, also what its C code or child processes write. What
+    is in ``sources`` is run in the place of what the user's files hold now; what is not, is put there.
     Raises JobError with the user's own line.
     """
     graphs: list[JobGraph] = []
     execution.register_executor(graphs.append)
+    if sources is not None:
+        sources.install()
     with _muted() if quiet else nullcontext():
-        _run(target)
+        _run(target, sources)
     if not graphs:
         raise JobError(
             f"{target.target} builds no graph: env.execute() was not called",
@@ -133,10 +142,10 @@ def _is_open(descriptor: int) -> bool:
     return True
 
 
-def _run(target: JobTarget) -> None:
+def _run(target: JobTarget, sources: PinnedSources | None) -> None:
     """Become the job: find it, make ``__main__`` and run its code there, every failure told as the user's."""
     try:
-        module, code = _module(target) if target.is_module else _file(target)
+        module, code = _module(target) if target.is_module else _file(target, sources)
         sys.modules["__main__"] = module
         exec(code, module.__dict__)  # noqa: S102 - the user's job, as Python itself would run it
     except SystemExit as stop:
@@ -155,14 +164,15 @@ def _run(target: JobTarget) -> None:
         raise _raised(target, error) from error
 
 
-def _file(target: JobTarget) -> tuple[ModuleType, CodeType]:
+def _file(target: JobTarget, sources: PinnedSources | None) -> tuple[ModuleType, CodeType]:
     path = os.path.join(target.directory, target.target)  # as Python does: not normalised
     if os.path.isdir(path):
         raise JobError(f"{target.target} is a folder, not a job", help=_files_in(path, target.target))
     # Python resolves a link to a script before it takes its folder.
     _first_on_path(os.path.dirname(os.path.realpath(path)))
     sys.argv[:] = [target.target, *target.args]
-    loader = importlib.machinery.SourceFileLoader("__main__", path)
+    make_loader = importlib.machinery.SourceFileLoader if sources is None else sources.loader
+    loader = make_loader("__main__", path)
     try:
         source = loader.get_data(path)
     except FileNotFoundError:
@@ -172,7 +182,7 @@ def _file(target: JobTarget) -> tuple[ModuleType, CodeType]:
     module = ModuleType("__main__")
     module.__dict__.update(__file__=path, __loader__=loader, __builtins__=sys.modules["builtins"])
     module.__dict__.update(__cached__=None, __annotations__={})
-    return module, compile(source, path, "exec", dont_inherit=True)
+    return module, loader.source_to_code(source, path)
 
 
 def _module(target: JobTarget) -> tuple[ModuleType, CodeType]:

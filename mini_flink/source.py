@@ -2,16 +2,18 @@
 
 Owns the question "whose code is this file?" and the drawing of a source line with a caret. Never prints.
 
-Called by failures.py and jobs.py.
+Called by failures.py, jobs.py and pinned.py.
 """
 
 from __future__ import annotations
 
+import io
 import linecache
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import decode_source
 from itertools import islice
 from types import CodeType, FrameType, TracebackType
 
@@ -23,6 +25,9 @@ LIBRARY = os.path.dirname(os.path.abspath(os.__file__))
 INSTALLED = frozenset({"site-packages", "dist-packages"})
 COMPILED = (".pyx", ".pxd", ".pxi")
 SOURCE_LIMIT = 160
+
+_kept: set[str] = set()
+"""Files whose text is known, whatever has become of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,7 @@ def is_users(file: str) -> bool:
 
     What cannot be read is nobody's: ``<string>``, or the sources of a package that was compiled elsewhere.
     """
-    if file.endswith(COMPILED) or not os.path.isfile(file):
+    if file.endswith(COMPILED) or not (file in _kept or os.path.isfile(file)):
         return False
     path = os.path.abspath(file)
     if _below(path, PACKAGE):
@@ -58,6 +63,13 @@ def is_users(file: str) -> bool:
     if INSTALLED.intersection(path.split(os.sep)):
         return False
     return not _below(path, LIBRARY)
+
+
+def keep_text(file: str, source: bytes) -> None:
+    """Show the lines of ``source``, which is what runs, whatever becomes of the file."""
+    lines = io.StringIO(decode_source(source)).readlines()
+    linecache.cache[file] = (len(source), None, lines, file)  # without a time it is never read anew
+    _kept.add(file)
 
 
 def _below(path: str, folder: str) -> bool:

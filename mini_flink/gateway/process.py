@@ -36,6 +36,7 @@ from mini_flink.gateway.server import HttpServer
 from mini_flink.gateway.sources import routes_of
 from mini_flink.ids import SUPERVISOR
 from mini_flink.jobs import JobTarget, load_graph
+from mini_flink.pinned import PinnedSources
 from mini_flink.progress import Page
 from mini_flink.spec import SERVE, STANDBY, ProcessSpec, check_fingerprint
 from mini_flink.transport.zmq import ZmqTransport
@@ -58,7 +59,8 @@ class GatewayProcess:
     def run(self) -> int:
         """Serve; the exit code."""
         try:
-            graph = load_graph(JobTarget.from_dict(self._spec.job), quiet=True)
+            sources = PinnedSources.read(self._spec.sources)
+            graph = load_graph(JobTarget.from_dict(self._spec.job), quiet=True, sources=sources)
             console.install_logging()
             logging.getLogger("uvicorn").setLevel(logging.WARNING)
             check_fingerprint(self._spec, graph)

@@ -27,6 +27,7 @@ from mini_flink.failures import render_error
 from mini_flink.faults import crash_point
 from mini_flink.ids import SUPERVISOR, worker_name
 from mini_flink.jobs import JobTarget, load_graph
+from mini_flink.pinned import PinnedSources
 from mini_flink.runners.generations import STATE, GenerationBuilder
 from mini_flink.runners.rebuild import Before, Rebuild
 from mini_flink.runners.stored import states_in
@@ -87,9 +88,11 @@ class ResharderProcess:
 
     def _prepare(self) -> dict[str, Any]:
         """Load the job and hold it against what is stored; what the supervisor must know of it."""
-        self._graph = graph = load_graph(JobTarget.from_dict(self._spec.job), quiet=True)
+        spec = self._spec
+        pinned = PinnedSources.read(spec.sources)
+        self._graph = graph = load_graph(JobTarget.from_dict(spec.job), quiet=True, sources=pinned)
         if self._task["same_job"]:
-            check_fingerprint(self._spec, graph)
+            check_fingerprint(spec, graph)
         with ExitStack() as stack:
             self._rebuild = rebuild = self._judge(self._open(stack), None)
         return {
@@ -100,6 +103,7 @@ class ResharderProcess:
             "parallelisms": rebuild.parallelisms,
             "operator_names": {str(number): node.name for number, node in rebuild.plan.operators.items()},
             "findings": rebuild.findings(),
+            "sources": spec.sources or pinned.write(spec.runtime_dir, spec.generation),
         }
 
     def _judge(self, sources: list[LmdbTable], declared: Sequence[DeclaredState] | None) -> Rebuild:

@@ -24,6 +24,7 @@ from mini_flink.folder import DataFolder, Start, default_folder, read_run
 from mini_flink.graph import JobGraph
 from mini_flink.ids import SUPERVISOR
 from mini_flink.jobs import JobTarget, load_graph
+from mini_flink.pinned import PinnedSources
 from mini_flink.runners.arrival import Arrival, arrive, fit
 from mini_flink.snapshots.location import is_url
 from mini_flink.supervisor.cores import cores_at_hand
@@ -31,7 +32,11 @@ from mini_flink.supervisor.fleet import Fleet
 from mini_flink.supervisor.listeners import SUPERVISOR_TITLE, Listeners
 from mini_flink.supervisor.loop import Supervisor
 from mini_flink.supervisor.members import CHILD_MODULES, Origin
-from mini_flink.supervisor.runtime_folder import make_runtime_folder, remove_runtime_folder
+from mini_flink.supervisor.runtime_folder import (
+    hold_runtime_folder,
+    make_runtime_folder,
+    remove_runtime_folder,
+)
 from mini_flink.supervisor.spec import ServerPlan
 from mini_flink.supervisor.words import Started, banner
 from mini_flink.transport.zmq import ZmqTransport
@@ -83,9 +88,11 @@ class _Server:
         stack.callback(self._listeners.close)
         self.origin = Origin(os.getcwd(), dict(os.environ))
         self.settings = _placed(settings, self.origin.directory)
-        self.graph = load_graph(job, quiet=False)
+        self._sources = PinnedSources()
+        self.graph = load_graph(job, quiet=False, sources=self._sources)
         self.folder = _open_folder(self.settings, self.graph, self.origin.directory, arrival)
         stack.callback(self.folder.close)
+        _say_if_it_was_upgraded(self.folder, job)
         self._listeners.share_among(_gateways(settings))
         self._is_new = self.folder.is_new
         self._restored = ""
@@ -99,9 +106,10 @@ class _Server:
         folder, listeners = self.folder, self._listeners
         runtime_dir = _runtime_dir(self.settings, folder, self.origin, stack)
         plan = _decide(self.settings, self._job, self.graph, folder, runtime_dir)
+        plan = replace(plan, sources=self._sources.write(runtime_dir, plan.generation))
         say_ready = self._banner(plan)
         console.install("", plan.console_lock)
-        folder.begin_run(self.settings.durability, plan.fingerprint)
+        folder.begin_run(self.settings.durability, plan.fingerprint, self._job.words)
         stack.callback(folder.end_run)
         transport = ZmqTransport()
         stack.callback(transport.close)
@@ -165,6 +173,16 @@ def _open_folder(settings: Settings, graph: JobGraph, directory: str, arrival: A
     return DataFolder.open(os.path.join(directory, path), start)
 
 
+def _say_if_it_was_upgraded(folder: DataFolder, job: JobTarget) -> None:
+    """A start by the command of before an upgrade, as an init system gives it, brings the old code back."""
+    last, since = folder.record.served_from, folder.record.upgraded_at
+    if since and last != job.words:
+        console.event(
+            "info",
+            f"this folder was last served from {last} (upgraded to at {since}); now from {job.words}",
+        )
+
+
 def _runtime_dir(settings: Settings, folder: DataFolder, origin: Origin, stack: ExitStack) -> str:
     """A new runtime folder; that of a supervisor that was killed is removed."""
     run = read_run(folder.path)
@@ -172,6 +190,7 @@ def _runtime_dir(settings: Settings, folder: DataFolder, origin: Origin, stack: 
         remove_runtime_folder(str(run.get("runtime_dir", "")))
     path = make_runtime_folder(settings.runtime_dir, folder.record.folder_id, origin.environment)
     stack.callback(remove_runtime_folder, path)
+    stack.callback(os.close, hold_runtime_folder(path))
     return path
 
 

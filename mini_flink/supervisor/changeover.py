@@ -35,7 +35,7 @@ from mini_flink.errors import (
     StorageFullError,
 )
 from mini_flink.faults import crash_point
-from mini_flink.folder import DataFolder
+from mini_flink.folder import DataFolder, upgraded_to
 from mini_flink.jobs import JobTarget
 from mini_flink.spec import PAUSED, SERVE, STANDBY, TRIAL
 from mini_flink.supervisor.fleet import Fleet
@@ -142,6 +142,7 @@ class Changeover:
             workers=goal.workers or old.workers,
             job=goal.job or old.job,
             parallelisms={**old.parallelisms, **(goal.parallelisms or {})},
+            sources=old.sources if goal.job is None else "",
         )
         self._fleet.draft(self._next)
         self._resharder = self._fleet.new_resharder(self._next, self._task())
@@ -185,6 +186,7 @@ class Changeover:
             parallelisms=dict(facts["parallelisms"]),
             fingerprint=facts["fingerprint"],
             operator_names={int(number): name for number, name in facts["operator_names"].items()},
+            sources=facts["sources"],
         )
         self._next_operator = int(facts["next_operator"])
         self._fleet.draft(self._next)
@@ -291,6 +293,7 @@ class Changeover:
             operators=dict(plan.numbers),
             next_operator=self._next_operator,
             fingerprint=plan.fingerprint,
+            **(upgraded_to(plan.job.words) if self._goal.is_upgrade else {}),
         )
         self._enter(RELEASE)
         crash_point("after_switch")

@@ -129,7 +129,12 @@ class Fleet:
     def prepare(self, plan: ServerPlan, times: int) -> None:
         """Let the workers of ``plan`` load its job in advance, for so many starts."""
         for index in range(plan.workers):
-            task = {"job": plan.job.as_dict(), "label": f"worker {index}", "console_lock": plan.console_lock}
+            task = {
+                "job": plan.job.as_dict(),
+                "sources": plan.sources,
+                "label": f"worker {index}",
+                "console_lock": plan.console_lock,
+            }
             self._spares[worker_name(index)] = [
                 Spare(self._child_modules["worker"], task, self._alive_reader, self._origin)
                 for _ in range(times)

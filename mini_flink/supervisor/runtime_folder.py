@@ -6,6 +6,7 @@ user's XDG_RUNTIME_DIR, /tmp.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import stat
@@ -41,6 +42,13 @@ def _private(base: str, folder_id: int, *, make_base: bool = False) -> str:
             help="choose one that this user can write to with --runtime-dir",
         ) from error
     return path
+
+
+def hold_runtime_folder(path: str) -> int:
+    """Keep systemd-tmpfiles, which removes what is old, away from it until this descriptor is closed."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    fcntl.flock(fd, fcntl.LOCK_SH)
+    return fd
 
 
 def remove_runtime_folder(path: str) -> None:

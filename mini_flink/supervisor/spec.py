@@ -19,7 +19,11 @@ from mini_flink.transport.base import ipc_endpoint
 
 @dataclass(frozen=True, slots=True)
 class ServerPlan:
-    """What all processes of one run share. ``numbers`` holds every operator that the folder has ever seen."""
+    """What all processes of one run share.
+
+    ``numbers`` holds every operator that the folder has ever seen. ``sources`` is the file with the user's
+    modules as they were when this job was started, or upgraded to.
+    """
 
     settings: Settings
     job: JobTarget
@@ -35,6 +39,7 @@ class ServerPlan:
     folder_id: int
     generation: int
     parallelisms: Mapping[str, int] = field(default_factory=dict)
+    sources: str = ""
 
     def endpoint(self, name: str, incarnation: int) -> str:
         """Where one incarnation of a process listens."""
@@ -86,6 +91,7 @@ def build_spec(
         mode=member.mode,
         task=dict(member.task),
         listen_fd=listen_fd,
+        sources=plan.sources,
     )
 
 

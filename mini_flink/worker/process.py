@@ -31,6 +31,7 @@ from mini_flink.graph import JobGraph
 from mini_flink.ids import SUPERVISOR
 from mini_flink.jobs import JobTarget, load_graph
 from mini_flink.locks import FolderLock
+from mini_flink.pinned import PinnedSources
 from mini_flink.progress import Page
 from mini_flink.spec import PAUSED, TRIAL, ProcessSpec, check_fingerprint
 from mini_flink.state.lmdb import LmdbTable
@@ -89,7 +90,9 @@ class WorkerProcess:
 
     def _open(self) -> None:
         spec = self._spec
-        graph = self._graph or load_graph(JobTarget.from_dict(spec.job), quiet=True)
+        graph = self._graph or load_graph(
+            JobTarget.from_dict(spec.job), quiet=True, sources=PinnedSources.read(spec.sources)
+        )
         console.install_logging()
         check_fingerprint(spec, graph)
         plan = plans.build(graph, spec.workers, spec.numbers, spec.parallelisms)

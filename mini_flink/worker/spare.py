@@ -15,6 +15,7 @@ from mini_flink import console
 from mini_flink.errors import MiniFlinkError
 from mini_flink.graph import JobGraph
 from mini_flink.jobs import JobTarget, load_graph
+from mini_flink.pinned import PinnedSources
 from mini_flink.spec import SPARE, ProcessSpec
 
 
@@ -38,7 +39,8 @@ def called(arguments: list[str]) -> Called:
     console.install(task["label"], task["console_lock"])
     graph: JobGraph | None = None
     try:
-        graph = load_graph(JobTarget.from_dict(task["job"]), quiet=True)
+        sources = PinnedSources.read(task.get("sources", ""))
+        graph = load_graph(JobTarget.from_dict(task["job"]), quiet=True, sources=sources)
     except MiniFlinkError:
         graph = None  # it is loaded once more by whoever this becomes, and the error is told then
     with os.fdopen(task["descriptor"]) as pipe:

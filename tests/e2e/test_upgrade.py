@@ -194,6 +194,56 @@ def test_everything_dies_in_the_middle(serve: Serve, phase: str) -> None:
     assert server.stop() == 0
 
 
+JOB_OF_TWO_FILES = """
+import helper
+from mini_flink.datastream import StreamExecutionEnvironment
+
+JOB = "{version}"
+env = StreamExecutionEnvironment.get_execution_environment()
+requests = env.from_requests("/total").key_by(lambda value: value["key"] + JOB + helper.VERSION)
+requests.map(lambda value: {"in": value["key"], "job": JOB, "helper": helper.VERSION}).reply()
+env.execute("two files")
+"""
+
+
+def write(folder: Path, version: str) -> Path:
+    """Edit both files in place; the job."""
+    job = folder / "job.py"
+    job.write_text(JOB_OF_TWO_FILES.replace("{version}", version))
+    (folder / "helper.py").write_text(f'VERSION = "{version}"\n')
+    return job
+
+
+def who_answers(server: Server) -> set[tuple[str, str]]:
+    """The versions of both files, after everybody was killed and is back."""
+    for role in ("worker", "gateway"):
+        for process in [each for each in server.status()["processes"] if each["role"] == role]:
+            server.until_back(role, process["index"], server.kill(role, process["index"]))
+    bodies = [post(server.url, "/total", {"key": f"k{number}", "amount": 1}).body for number in range(8)]
+    return {(body["job"], body["helper"]) for body in bodies}
+
+
+def test_files_are_edited_in_place(serve: Serve, tmp_path: Path) -> None:
+    folder = tmp_path / "user"
+    folder.mkdir()
+    server = serve(write(folder, "1"), "--gateways", "1").start("--workers", "2")
+    job = write(folder, "2")
+    assert who_answers(server) == {("1", "1")}
+    assert upgrade(server, "x", job=job).code == 0
+    assert who_answers(server) == {("2", "2")}
+    write(folder, "3")
+    assert upgrade(server, "x", "--probe", "POST /nowhere {}", job=job).code == EXIT_CONFIG
+    assert who_answers(server) == {("2", "2")}
+    assert run(server, "rescale", "--workers", "3").code == 0
+    assert who_answers(server) == {("2", "2")}
+    assert server.stop() == 0
+    since = server.mark()
+    server.start()
+    server.until(r"last served from \S+/job.py -- x \(upgraded to at .*\); now from \S+/job.py\n", since)
+    assert who_answers(server) == {("3", "3")}
+    assert server.stop() == 0
+
+
 def test_a_state_that_gets_its_first_value_during_the_copy_is_judged_too(serve: Serve) -> None:
     """Empty when the upgrade began, it fits any type; what it holds at the end needs the migration."""
     server = serve(VERSIONS, *PATIENT, args=["1"]).start("--workers", "1")
