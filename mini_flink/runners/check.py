@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mini_flink import console
 from mini_flink import plan as plans
 from mini_flink.config import Settings
 from mini_flink.core.compatibility import (
@@ -116,7 +117,7 @@ def _named(against: str, directory: str, snapshots: str) -> _Found:
 
 
 def _of_snapshot(text: str, directory: str, snapshots: str) -> _Found:
-    store, manifest = find(text, directory, snapshots)
+    store, manifest = find(text, directory, snapshots, console.event)
     place = f"{manifest.title} in {_shown(store.location)}"
     store.close()
     states = stored_states(

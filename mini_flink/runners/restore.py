@@ -48,7 +48,7 @@ def restore(
     newer state and nobody has said ``yes``.
     """
     default = default_location(settings.snapshot_dir, folder.path)
-    catalog, id = locate(text, directory, default)
+    catalog, id = locate(text, directory, default, console.event)
     try:
         manifest = catalog.latest(graph.name) if id is None else catalog.get(id)
         if folder.record.untouched and folder.record.restored == manifest.id:
@@ -73,7 +73,7 @@ def restore_after_power_cut(
     FolderError if there is none.
     """
     location = default_location(settings.snapshot_dir, folder.path)
-    catalog = Catalog(open_store(location))
+    catalog = Catalog(open_store(location), console.event)
     try:
         manifest = catalog.latest_of(lambda entry: _is_of(folder, entry))
         if manifest is None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+from mini_flink import console
 from mini_flink.errors import SnapshotError
 from mini_flink.snapshots.catalog import LATEST, Catalog, Damaged, locate
 from mini_flink.snapshots.location import open_store
@@ -38,7 +39,7 @@ def list_all(location: str, *, may_be_new: bool = False) -> dict[str, Any]:
 
 def describe(text: str, location: str) -> dict[str, Any]:
     """One snapshot with its states and files; ``text`` as in ``catalog.locate``."""
-    catalog, id = locate(text, os.getcwd(), location)
+    catalog, id = locate(text, os.getcwd(), location, console.event)
     # The latest was read to know that it is the latest whole one.
     manifest = catalog.latest() if id is None else catalog.get(id)
     state = _state(manifest.id, WHOLE, []) if id is None else {}
@@ -60,9 +61,9 @@ def describe(text: str, location: str) -> dict[str, Any]:
 
 def verify(text: str | None, location: str) -> dict[str, Any]:
     """Reads all of one snapshot, or of all that are there if ``text`` is None or a folder of snapshots."""
-    catalog, id = Catalog(open_store(location, directory=os.getcwd())), None
+    catalog, id = Catalog(open_store(location, directory=os.getcwd()), console.event), None
     if text is not None:
-        catalog, id = locate(text, os.getcwd(), location)
+        catalog, id = locate(text, os.getcwd(), location, console.event)
     if text == LATEST:
         rows = [_judged(entry, problems) for entry, problems in catalog.newest(lambda _: True)]
         if not rows:

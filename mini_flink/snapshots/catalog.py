@@ -11,11 +11,11 @@ Called by the supervisor (writes manifests, removes what is old), by restores an
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
-from mini_flink import console
 from mini_flink.errors import (
     CorruptionError,
     FolderError,
@@ -43,11 +43,25 @@ class Damaged:
     reason: str
 
 
-class Catalog:
-    """The snapshots in ``store``. Holds nothing: every call asks the store."""
+Tell = Callable[[str, str], None]
+"""Says something to people: its level and a text, as ``console.event`` does."""
 
-    def __init__(self, store: SnapshotStore) -> None:
+
+def _warn(level: str, text: str) -> None:
+    """In a program that uses us as a library only warnings are of interest."""
+    if level == "warn":
+        warnings.warn(text, stacklevel=2)
+
+
+class Catalog:
+    """The snapshots in ``store``. Holds nothing: every call asks the store.
+
+    ``tell`` hears what is passed over, and of what takes long.
+    """
+
+    def __init__(self, store: SnapshotStore, tell: Tell = _warn) -> None:
         self.store = store
+        self._tell = tell
 
     def entries(self) -> list[Manifest | Damaged]:
         """All that have a manifest, oldest first; those that cannot be read before the others."""
@@ -87,7 +101,7 @@ class Catalog:
             if isinstance(entry, Manifest) and not problems:
                 return entry
             title = f"snapshot {entry.id}" if isinstance(entry, Damaged) else entry.title
-            console.event("warn", f"the {title} is damaged and passed over: {problems[0]}")
+            self._tell("warn", f"the {title} is damaged and passed over: {problems[0]}")
         return None
 
     def latest(self, job: str | None = None) -> Manifest:
@@ -133,12 +147,15 @@ class Catalog:
         """Reads everything; what is wrong, file by file. Empty for a snapshot that can be restored."""
         if manifest.total_bytes >= _LONG_BYTES:
             size_mib = manifest.total_bytes >> 20
-            console.event("info", f"the {manifest.title} is being verified: {size_mib:,} MiB")
+            self._tell("info", f"the {manifest.title} is being verified: {size_mib:,} MiB")
         return _problems(lambda entry: check_file(self.store, entry), manifest)
 
-    def check_whole(self, manifest: Manifest) -> None:
-        """CorruptionError that says what is wrong with a snapshot that somebody has named."""
-        problems = self.verify(manifest)
+    def check_whole(self, manifest: Manifest, *, contents: bool = True) -> None:
+        """CorruptionError that says what is wrong with a snapshot that somebody has named.
+
+        Without ``contents`` for who checks these as he reads them.
+        """
+        problems = self.verify(manifest) if contents else self.missing(manifest)
         if problems:
             raise CorruptionError(f"the {manifest.title} is not whole: {problems[0]}", help=self._another())
 
@@ -230,12 +247,14 @@ class Catalog:
         )
 
 
-def find(text: str, directory: str, default_location: str) -> tuple[SnapshotStore, Manifest]:
+def find(
+    text: str, directory: str, default_location: str, tell: Tell = _warn
+) -> tuple[SnapshotStore, Manifest]:
     """The whole snapshot that ``text`` names: ``latest``, an id, or a path or URL as in ``locate``.
 
     SnapshotError if there is none, CorruptionError if it is not whole.
     """
-    catalog, id = locate(text, directory, default_location)
+    catalog, id = locate(text, directory, default_location, tell)
     if id is None:
         return catalog.store, catalog.latest()
     found = catalog.get(id)
@@ -248,7 +267,9 @@ def is_in_default_location(text: str) -> bool:
     return text == LATEST or manifests.parse_id(text) is not None
 
 
-def locate(text: str, directory: str, default_location: str) -> tuple[Catalog, str | None]:
+def locate(
+    text: str, directory: str, default_location: str, tell: Tell = _warn
+) -> tuple[Catalog, str | None]:
     """Where to look for what ``text`` names, and its id; None for the latest there.
 
     ``latest`` and ids are looked for in ``default_location``; a path or URL is that of a snapshot or of a
@@ -257,15 +278,16 @@ def locate(text: str, directory: str, default_location: str) -> tuple[Catalog, s
     if not text:
         raise SnapshotError("'' names no snapshot", help=_NAMES)
     if is_in_default_location(text):
-        return Catalog(open_store(default_location, directory=directory)), None if text == LATEST else text
+        store = open_store(default_location, directory=directory)
+        return Catalog(store, tell), None if text == LATEST else text
     place = text.removesuffix(f"/{manifests.NAME}").rstrip("/")
     if not is_url(place):
         place = os.path.abspath(os.path.join(directory, place))
     parent, _, name = place.rpartition("/")
-    catalog = Catalog(open_store(place))
+    catalog = Catalog(open_store(place), tell)
     paths = catalog.store.list()
     if manifests.NAME in paths or (paths and manifests.parse_id(name)):
-        return Catalog(open_store(parent)), name
+        return Catalog(open_store(parent), tell), name
     if any(_is_manifest(path) for path in paths):
         return catalog, None
     raise SnapshotError(

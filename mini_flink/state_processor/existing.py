@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from mini_flink import wire
 from mini_flink.errors import SnapshotError
 from mini_flink.snapshots.base import SnapshotStore
-from mini_flink.snapshots.catalog import find
+from mini_flink.snapshots.catalog import locate
 from mini_flink.snapshots.chain import PartReader
 from mini_flink.snapshots.manifest import Manifest
 from mini_flink.state import layout
@@ -35,9 +35,11 @@ class ExistingSavepoint:
 
     def __init__(self, place: str | os.PathLike[str]) -> None:
         here = os.getcwd()
-        self.store: SnapshotStore
-        self.manifest: Manifest
-        self.store, self.manifest = find(os.fspath(place), here, here)
+        catalog, id = locate(os.fspath(place), here, here)
+        self.store: SnapshotStore = catalog.store
+        self.manifest: Manifest = catalog.latest() if id is None else catalog.get(id)
+        if id is not None:  # what is in its files is checked as they are read, and by ``check``
+            catalog.check_whole(self.manifest, contents=False)
         self.parts = [PartReader(self.store, part) for part in self.manifest.parts]
 
     @property

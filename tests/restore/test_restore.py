@@ -256,6 +256,21 @@ def test_a_snapshot_that_is_not_there(serve: Serve, name: str) -> None:
     assert server.stop() == 0
 
 
+@pytest.mark.parametrize(
+    ("name", "code", "reason"),
+    [
+        ("", 78, "'' names no snapshot"),
+        ("ftp://u:s3cr3t@127.0.0.1:1/x", 74, "cannot open ftp://127.0.0.1:1/x: ConnectionRefusedError"),
+    ],
+)
+def test_a_place_that_cannot_be_looked_at(serve: Serve, name: str, code: int, reason: str) -> None:
+    server = serve(TOTAL, "--gateways", "1")
+    ended, said = failed(server, "--restore", name)
+    assert (ended, reason in said, "help: " in said) == (code, True, True)
+    assert "s3cr3t" not in said
+    assert "Traceback" not in said
+
+
 # --- a restore that is killed -----------------------------------------------------------------------------
 
 
