@@ -84,7 +84,7 @@ def test_what_a_stopped_worker_cannot_take_waits_on_disk(serve: Serve, many_desc
 
     server.until_status(all_is_spread, "the end of the fan-out", limit_s=120)
     waiting = server.of("worker", 0)["counters"]["outbox_records"]
-    on_disk = size_of(server.data_dir / "w0" / "state")
+    on_disk = size_of(server.data_dir / "g1" / "w0" / "state")
     print(f"{waiting} records wait, {on_disk / MIB:.0f} MiB on disk, {memory.growth}")
     assert waiting > REQUESTS * RECORDS // 4
     assert on_disk > waiting * RECORD_BYTES
