@@ -5,6 +5,7 @@ Ground floor: imported by all rooms, imports nothing of the package.
 
 from __future__ import annotations
 
+import errno
 import signal
 from dataclasses import dataclass
 
@@ -133,6 +134,12 @@ class SnapshotError(MiniFlinkError):
     """No such snapshot, or one that this job cannot use."""
 
     exit_code = EXIT_CONFIG
+
+
+def storage_error(path: str, error: OSError) -> StorageError:
+    """What to raise when a file could not be written."""
+    kind = StorageFullError if error.errno in (errno.ENOSPC, errno.EDQUOT) else StorageError
+    return kind(f"{path} cannot be written: {error.strerror}")
 
 
 class RecordError(MiniFlinkError):

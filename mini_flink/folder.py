@@ -17,7 +17,6 @@ worker's folder. Called by the supervisor; Linux only.
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
@@ -29,7 +28,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mini_flink import progress
-from mini_flink.errors import CorruptionError, FolderError, StorageError, StorageFullError
+from mini_flink.errors import CorruptionError, FolderError, StorageFullError, storage_error
 from mini_flink.locks import FolderLock
 
 FORMAT_VERSION = 2
@@ -386,12 +385,6 @@ def write_atomically(path: str, data: bytes) -> None:
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
-
-
-def storage_error(path: str, error: OSError) -> StorageError:
-    """What to raise when a file could not be written."""
-    kind = StorageFullError if error.errno in (errno.ENOSPC, errno.EDQUOT) else StorageError
-    return kind(f"{path} cannot be written: {error.strerror}")
 
 
 def sync_folder(path: str) -> None:

@@ -20,8 +20,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any, NamedTuple
 
-from mini_flink.errors import MiniFlinkError
-from mini_flink.folder import storage_error
+from mini_flink.errors import MiniFlinkError, storage_error
 from mini_flink.source import is_users, keep_text
 
 

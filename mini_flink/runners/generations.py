@@ -19,8 +19,7 @@ from mini_flink import wire
 from mini_flink.config import Settings
 from mini_flink.core.base import Identity
 from mini_flink.core.engine import Engine
-from mini_flink.errors import RecordError, StorageFullError
-from mini_flink.folder import storage_error
+from mini_flink.errors import RecordError, StorageFullError, storage_error
 from mini_flink.ids import gateway_name, worker_name
 from mini_flink.locks import FolderLock
 from mini_flink.runners.twins import NoProgressPage

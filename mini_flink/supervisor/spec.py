@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from mini_flink.config import Settings
-from mini_flink.folder import DataFolder, storage_error
+from mini_flink.errors import storage_error
+from mini_flink.folder import DataFolder
 from mini_flink.jobs import JobTarget
 from mini_flink.spec import ProcessSpec
 from mini_flink.supervisor.members import Member
