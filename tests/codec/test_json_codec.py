@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from mini_flink.common.row import Row
 from mini_flink.json_codec import MAX_DEPTH, BodyError, ReplyEncodeError, decode_body, encode_reply
 from tests.codec import sample_classes as samples
+from tests.codec.titles import title
 
 # --- bodies --------------------------------------------------------------------------------------
 
@@ -46,7 +47,7 @@ from tests.codec import sample_classes as samples
             for number in (0, 2**63, -(2**63) - 1, 2**64, 10**20 + 1, 10**4000 + 1)
         ),
     ],
-    ids=lambda value: f"{value!r:.20}",
+    ids=lambda value: title(value, 20),
 )
 def test_body_is_decoded(body: bytes, value: Any) -> None:
     decoded = decode_body(body)
@@ -90,7 +91,7 @@ def test_body_is_decoded(body: bytes, value: Any) -> None:
         (b"\x00", "expecting value", 1, 1),
         (b"\xc2\xa0", "expecting value", 1, 1),
     ],
-    ids=lambda value: f"{value!r:.30}",
+    ids=lambda value: title(value, 30),
 )
 def test_body_is_refused_with_its_place(body: bytes, message: str, line: int, column: int) -> None:
     with pytest.raises(BodyError) as caught:
@@ -200,7 +201,7 @@ def test_damaged_bodies_raise_body_errors_only() -> None:
         ({True: 1, None: 2, "x": [{False: None}]}, '{"true":1,"null":2,"x":[{"false":null}]}'),
         (msgspec.Raw(b"[1]"), "[1]"),
     ],
-    ids=lambda value: f"{value!r:.30}",
+    ids=lambda value: title(value, 30),
 )
 def test_reply_is_written(value: Any, text: str) -> None:
     assert encode_reply(value).decode() == text

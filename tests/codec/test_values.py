@@ -28,6 +28,7 @@ from mini_flink import value_classes, values
 from mini_flink.common.row import Row
 from mini_flink.errors import DecodeError, EncodeError
 from tests.codec import sample_classes as samples
+from tests.codec.titles import title
 
 BERLIN = ZoneInfo("Europe/Berlin")
 CLASSES = samples.__name__
@@ -116,7 +117,7 @@ VALUES: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("value", VALUES, ids=lambda value: f"{type(value).__name__} {value!r:.40}")
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: f"{type(value).__name__} {title(value, 40)}")
 def test_value_comes_back_with_its_type(value: Any) -> None:
     assert same(values.decode(values.encode(value)), value)
     wrapped = {"k": [(value,), {"v": value}]}
@@ -199,7 +200,7 @@ REFUSED: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("value", "name"), REFUSED, ids=lambda value: f"{value!r:.30}")
+@pytest.mark.parametrize(("value", "name"), REFUSED, ids=lambda value: title(value, 30))
 def test_other_types_are_refused_by_name(value: Any, name: str) -> None:
     for whole in (value, [value], {"a": (1, value)}, samples.Plain(value), samples.Struct([{"x": value}])):
         with pytest.raises(EncodeError, match=name):
