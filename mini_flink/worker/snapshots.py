@@ -31,8 +31,8 @@ from mini_flink.worker.host import Capture
 
 SLICE_ITEMS = 512
 """Items copied at a time: half a millisecond, after which the copy may wait long for its turn."""
-REST = 12.0
-"""How long the copy rests after each slice, in the processor time that it took: a thirteenth of a core."""
+REST = 20.0
+"""How long the copy rests after each slice, in the processor time that it took: a twentieth of a core."""
 _COPY = "snapshot"
 
 _Item = tuple[bytes, bytes | None]
