@@ -33,6 +33,7 @@ from mini_flink.ids import worker_name
 from mini_flink.jobs import JobTarget, load_graph
 from mini_flink.operators.declared import declared_states
 from mini_flink.plan import Plan
+from mini_flink.runners.rebuild import numbered
 from mini_flink.runners.stored import states_in
 from mini_flink.snapshots.catalog import find
 from mini_flink.snapshots.location import default_location, is_url
@@ -87,12 +88,8 @@ def check(settings: Settings, job: JobTarget, *, against: str | None, allow_drop
 
 def _plan(graph: JobGraph, settings: Settings, found: _Found | None) -> Plan:
     """As a start would make it; what a rescale had set stays, for stages that are still there."""
-    numbers = dict(found.operators) if found else {}
-    following = max(numbers.values(), default=0) + 1
-    for node in graph.nodes:
-        if node.uid not in numbers:
-            numbers[node.uid] = following
-            following += 1
+    known = found.operators if found else {}
+    numbers, _ = numbered(graph, known, max(known.values(), default=0) + 1)
     workers = settings.workers or (found.workers if found else cores_at_hand())
     declared = plans.build(graph, workers, numbers)
     heads = {stage.uid for stage in declared.stages.values()}

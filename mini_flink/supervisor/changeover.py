@@ -154,7 +154,6 @@ class Changeover:
         record = self._folder.record
         return {
             "folder": self._draft,
-            "label": self._label,
             "old_generation": record.generation,
             "old_folders": [self._folder.process_folder(member.name) for member in self._fleet.workers],
             "next_operator": record.next_operator,

@@ -27,7 +27,7 @@ from mini_flink.supervisor.spec import ServerPlan
 from mini_flink.worker.background import Background
 
 ROUND_LIMIT_MS = 3_600_000
-"""A snapshot that takes longer is given up; beside a full load a gigabyte takes up to two minutes."""
+"""A snapshot that takes longer is given up; beside a full load a gigabyte takes minutes."""
 RETRY_MS = 200
 FAILED_MS = 10_000
 """After a failed periodic snapshot the next one is tried soon."""
