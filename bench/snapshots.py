@@ -22,7 +22,7 @@ from bench import load, probes
 from bench.http import post_all
 from bench.preloaded import KIND, fill, keys_in, total_of
 from bench.servers import Server, folder_for, serving
-from mini_flink.runners.asking import ask
+from mini_flink.asking import ask
 from mini_flink.snapshots.catalog import Catalog
 from mini_flink.snapshots.location import open_store
 from mini_flink.snapshots.manifest import Manifest

@@ -32,7 +32,7 @@ STEPS = {
 
 def change(data_dir: str, what: str, question: Mapping[str, Any]) -> dict[str, Any]:
     """Ask the server for a change, and wait for its end; what the server says of that."""
-    from mini_flink.runners.asking import RefusedError, ask  # once the command line is known to be right
+    from mini_flink.asking import RefusedError, ask  # once the command line is known to be right
 
     try:
         return ask(data_dir, what, question, lambda told: show_change(what, told))

@@ -26,7 +26,7 @@ class SavepointCommand(Command):
 @click.option("--json", "as_json", is_flag=True, help="one JSON object, for programs")
 def command(as_json: bool, location: str | None, **given: Any) -> int:
     data_dir = data_dir_of(settings_from(given), "savepoint")
-    from mini_flink.runners.asking import ask  # once the command line is known to be right
+    from mini_flink.asking import ask  # once the command line is known to be right
 
     if location is not None and "://" not in location:
         location = os.path.abspath(location)

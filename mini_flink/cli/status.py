@@ -29,7 +29,7 @@ class StatusCommand(Command):
 @click.option("--json", "as_json", is_flag=True, help="one JSON object, for programs")
 def command(as_json: bool, **given: Any) -> int:
     data_dir = data_dir_of(settings_from(given), "status")
-    from mini_flink.runners.asking import query  # once the command line is known to be right
+    from mini_flink.asking import query  # once the command line is known to be right
 
     try:
         report = query(data_dir)

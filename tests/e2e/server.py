@@ -22,7 +22,7 @@ from typing import Any
 
 import psutil
 
-from mini_flink.runners.asking import UnavailableError, query
+from mini_flink.asking import UnavailableError, query
 
 ROOT = Path(__file__).parents[2]
 JOBS = Path(__file__).parent / "jobs"

@@ -13,7 +13,7 @@ import pytest
 
 from mini_flink.errors import EXIT_CONFIG, EXIT_INTERNAL
 from mini_flink.jobs import JobTarget
-from mini_flink.runners.asking import RefusedError, UnavailableError, ask
+from mini_flink.asking import RefusedError, UnavailableError, ask
 from tests.e2e import checks
 from tests.e2e.client import Exchange, Load, post
 from tests.e2e.commands import Ended, Points, Running, kill_everything, run

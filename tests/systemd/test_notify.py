@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from mini_flink.runners.asking import query
+from mini_flink.asking import query
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="serve needs Linux")
 
