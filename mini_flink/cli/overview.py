@@ -8,6 +8,7 @@ from mini_flink.cli.exit_codes import in_help
 COMMANDS = (
     ("serve", "mini_flink.cli.serve", "serve a job over HTTP, with durable per-key state"),
     ("check", "mini_flink.cli.check", "show a job's steps and states, and what would become of stored state"),
+    ("graph", "mini_flink.cli.graph", "draw how records flow through a job: text, Mermaid, SVG, JSON"),
     ("status", "mini_flink.cli.status", "processes, pending requests and counts of a running server"),
     ("config", "mini_flink.cli.config", "each setting, and where its value comes from"),
     ("dead-letters", "mini_flink.cli.dead_letters", "list the records that failed"),

@@ -198,3 +198,18 @@ def all_given_from(given: dict[str, Any]) -> dict[str, list[Given]]:
 def _typed(given: dict[str, Any]) -> dict[str, Any]:
     """What was typed on this command line."""
     return {name: value for name, value in given.items() if value is not None}
+
+
+def job_of(command: str, words: tuple[str, ...]) -> str:
+    """The one job that was named."""
+    if not words:
+        raise UsageError(
+            f"{command} needs a job", help=f"name a file or a module: {PROGRAM} {command} job.py"
+        )
+    job, *more = words
+    if more:
+        raise UsageError(
+            f"{command} takes one job, and then {more[0]}",
+            help=f"arguments of the job go behind --: {PROGRAM} {command} {job} -- {' '.join(more)}",
+        )
+    return job
