@@ -32,7 +32,7 @@ class CheckCommand(Command):
 )
 @click.option("--allow-dropped-state", "allow_dropped", is_flag=True, help="state without operator may go")
 @click.option("--json", "as_json", is_flag=True, help="one JSON object, for programs")
-@click.argument("words", nargs=-1)
+@click.argument("words", nargs=-1, type=click.Path())
 @click.pass_context
 def command(
     context: click.Context,

@@ -26,7 +26,7 @@ class GraphCommand(Command):
     "--format", "form", metavar="|".join(FORMS), type=click.Choice(FORMS), default="text", help="[text]"
 )
 @click.option("--output", metavar="FILE", help="write it there, instead of to stdout")
-@click.argument("words", nargs=-1)
+@click.argument("words", nargs=-1, type=click.Path())
 @click.pass_context
 def command(
     context: click.Context, /, words: tuple[str, ...], form: str, output: str | None, **given: Any

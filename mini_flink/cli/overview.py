@@ -17,10 +17,13 @@ COMMANDS = (
     ("upgrade", "mini_flink.cli.upgrade", "give a running server a new version of its job"),
     ("savepoint", "mini_flink.cli.savepoint", "take a snapshot of a running server, to keep"),
     ("init", "mini_flink.cli.init", "make a new project: a job that serves, and its test"),
+    ("completion", "mini_flink.cli.completion", "have the shell complete commands and options"),
 )
 BEGINS = {"serve": "Run", "status": "Inspect", "rescale": "Operate", "init": "Learn"}
 """The command with which a group of the list begins, and the group's name."""
 PROGRAM = "python -m mini_flink"
+COMPLETE_VARIABLE = "_MINI_FLINK_COMPLETE"
+"""By which a shell asks what could be typed next."""
 
 
 def overview() -> str:
