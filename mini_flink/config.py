@@ -149,7 +149,7 @@ class Settings:
         None,
         "processes that run the job; else as the folder has, or the cores",
         group=PROCESSES,
-        commands=("serve", "check", "rescale", "upgrade"),
+        commands=("serve", "check", "graph", "rescale", "upgrade"),
         minimum=1,
         maximum=128,
     )

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from mini_flink import __version__
-from mini_flink.cli.overview import overview
+from mini_flink.cli.overview import COMPLETE_VARIABLE, overview
 
 EXIT_USAGE = 2
 EXIT_INTERNAL = 70
@@ -45,6 +45,10 @@ def _answer(words: list[str]) -> int:
     if words == ["--version"]:
         print(f"mini_flink {__version__}")
         return 0
+    if not words and COMPLETE_VARIABLE in os.environ:
+        from mini_flink.cli.completion import answer
+
+        return answer(os.environ[COMPLETE_VARIABLE])
     if not words:
         print(overview(), file=sys.stderr)
         return EXIT_USAGE

@@ -7,9 +7,7 @@ from typing import Any
 import click
 
 from mini_flink.cli.output import print_json, print_report
-from mini_flink.cli.overview import PROGRAM
-from mini_flink.cli.parsing import Command, options_of, settings_from
-from mini_flink.errors import UsageError
+from mini_flink.cli.parsing import Command, job_of, options_of, settings_from
 
 _OF_THE_JOB = ("job", "made_at", "workers", "max_parallelism", "steps", "states")
 _OF_THE_COMPARISON = ("state_changes", "operator_changes")
@@ -34,7 +32,7 @@ class CheckCommand(Command):
 )
 @click.option("--allow-dropped-state", "allow_dropped", is_flag=True, help="state without operator may go")
 @click.option("--json", "as_json", is_flag=True, help="one JSON object, for programs")
-@click.argument("words", nargs=-1)
+@click.argument("words", nargs=-1, type=click.Path())
 @click.pass_context
 def command(
     context: click.Context,
@@ -47,7 +45,7 @@ def command(
 ) -> int:
     settings = settings_from(given)
     args: tuple[str, ...] = context.meta.get("job_args", ())
-    job = _only_one(words)
+    job = job_of("check", words)
     from mini_flink.jobs import JobTarget  # once the command line is known to be right
     from mini_flink.runners.check import check
 
@@ -56,18 +54,6 @@ def command(
     if checked.refusal is not None:
         raise checked.refusal
     return 0
-
-
-def _only_one(words: tuple[str, ...]) -> str:
-    if not words:
-        raise UsageError("check needs a job", help=f"name a file or a module: {PROGRAM} check job.py")
-    job, *more = words
-    if more:
-        raise UsageError(
-            f"check takes one job, and then {more[0]}",
-            help=f"arguments of the job go behind --: {PROGRAM} check {job} -- {' '.join(more)}",
-        )
-    return job
 
 
 def _print(report: dict[str, Any]) -> None:

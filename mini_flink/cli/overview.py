@@ -8,6 +8,7 @@ from mini_flink.cli.exit_codes import in_help
 COMMANDS = (
     ("serve", "mini_flink.cli.serve", "serve a job over HTTP, with durable per-key state"),
     ("check", "mini_flink.cli.check", "show a job's steps and states, and what would become of stored state"),
+    ("graph", "mini_flink.cli.graph", "draw how records flow through a job: text, Mermaid, SVG, JSON"),
     ("status", "mini_flink.cli.status", "processes, pending requests and counts of a running server"),
     ("config", "mini_flink.cli.config", "each setting, and where its value comes from"),
     ("dead-letters", "mini_flink.cli.dead_letters", "list the records that failed"),
@@ -16,10 +17,13 @@ COMMANDS = (
     ("upgrade", "mini_flink.cli.upgrade", "give a running server a new version of its job"),
     ("savepoint", "mini_flink.cli.savepoint", "take a snapshot of a running server, to keep"),
     ("init", "mini_flink.cli.init", "make a new project: a job that serves, and its test"),
+    ("completion", "mini_flink.cli.completion", "have the shell complete commands and options"),
 )
 BEGINS = {"serve": "Run", "status": "Inspect", "rescale": "Operate", "init": "Learn"}
 """The command with which a group of the list begins, and the group's name."""
 PROGRAM = "python -m mini_flink"
+COMPLETE_VARIABLE = "_MINI_FLINK_COMPLETE"
+"""By which a shell asks what could be typed next."""
 
 
 def overview() -> str:

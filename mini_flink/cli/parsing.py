@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from mini_flink import __version__
 from mini_flink.cli.overview import COMMANDS, PROGRAM, overview
@@ -54,7 +55,7 @@ class Group(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name, known = args[0], self.list_commands(ctx)
-        if name not in known and not name.startswith("-"):
+        if name not in known and not name.startswith("-") and not ctx.resilient_parsing:
             raise UsageError(f"unknown command {name}", help=_command_help(name, known, ctx.command_path))
         return super().resolve_command(ctx, args)
 
@@ -144,7 +145,14 @@ def _click_option(option: Option) -> Callable[[Callable[..., Any]], Callable[...
         type=None if option.type is bool else str,
         metavar=None if option.type is bool else _metavar(option),
         help=option.meaning + _default_text(option),
+        shell_complete=lambda _context, _parameter, begun: _completed(option, begun),
     )
+
+
+def _completed(option: Option, begun: str) -> list[CompletionItem[str]]:
+    if option.choices:
+        return [CompletionItem(choice) for choice in option.choices if choice.startswith(begun)]
+    return [CompletionItem(begun, type="dir")] if option.name.endswith("_dir") else []
 
 
 def _metavar(option: Option) -> str:
@@ -198,3 +206,18 @@ def all_given_from(given: dict[str, Any]) -> dict[str, list[Given]]:
 def _typed(given: dict[str, Any]) -> dict[str, Any]:
     """What was typed on this command line."""
     return {name: value for name, value in given.items() if value is not None}
+
+
+def job_of(command: str, words: tuple[str, ...]) -> str:
+    """The one job that was named."""
+    if not words:
+        raise UsageError(
+            f"{command} needs a job", help=f"name a file or a module: {PROGRAM} {command} job.py"
+        )
+    job, *more = words
+    if more:
+        raise UsageError(
+            f"{command} takes one job, and then {more[0]}",
+            help=f"arguments of the job go behind --: {PROGRAM} {command} {job} -- {' '.join(more)}",
+        )
+    return job

@@ -35,7 +35,7 @@ class ServeCommand(Command):
 @click.option("--restore", metavar="SNAPSHOT", help="go on from latest, an ID, PATH or URL")
 @click.option("--yes", is_flag=True, help="--restore may take the place of newer state")
 @click.option("--allow-dropped-state", is_flag=True, help="state without operator may go")
-@click.argument("words", nargs=-1)
+@click.argument("words", nargs=-1, type=click.Path())
 @click.pass_context
 def command(
     context: click.Context,

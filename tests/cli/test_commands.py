@@ -124,7 +124,7 @@ def test_without_a_command_the_help_goes_to_stderr():
     ("words", "what", "remedy"),
     [
         (["srve"], "unknown command srve", "did you mean serve?"),
-        (["xyzzy"], "unknown command xyzzy", "commands: serve, check, status, "),
+        (["xyzzy"], "unknown command xyzzy", "commands: serve, check, "),
         (["job.py"], "unknown command job.py", "did you mean python -m mini_flink serve job.py?"),
         (["serve", "--prot", "1"], "unknown option --prot for serve", "did you mean --port?"),
         (["serve", "--prot=1"], "unknown option --prot for serve", "did you mean --port?"),
