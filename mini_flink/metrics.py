@@ -26,6 +26,10 @@ METRIC_LIMIT = 16_384
 """Metrics of one process; what is over it counts for itself alone, and is not published."""
 UNPUBLISHED = "mini_flink_metrics_unpublished"
 
+OPERATOR_FAILURES = "mini_flink_operator_failures_total"
+OPERATOR_IN = "mini_flink_operator_records_in_total"
+OPERATOR_OUT = "mini_flink_operator_records_out_total"
+
 COUNTER, GAUGE, HISTOGRAM = "counter", "gauge", "histogram"
 SECONDS, ONE = 1e-6, 1.0
 """What a histogram observes: microseconds, published as seconds; or a plain number."""
@@ -168,6 +172,22 @@ class KindError(Exception):
     def __init__(self, name: str, kind: str) -> None:
         super().__init__(f"{name} is a {kind}")
         self.kind = kind
+
+
+class OperatorCounters:
+    """What an operator did in one subtask, wherever it runs."""
+
+    def __init__(self, registry: Registry, uid: str, subtask: int) -> None:
+        labels = {"operator": uid, "subtask": str(subtask)}
+        self._taken = registry.counter(OPERATOR_IN, labels, "Records into an operator.")
+        self._given = registry.counter(OPERATOR_OUT, labels, "Records out of an operator.")
+        self._failed = registry.counter(OPERATOR_FAILURES, labels, "Records that failed in an operator.")
+
+    def set(self, taken: int, given: int, failed: int) -> None:
+        """How often since the process began."""
+        self._taken.value = taken
+        self._given.value = given
+        self._failed.value = failed
 
 
 class _Entry(NamedTuple):

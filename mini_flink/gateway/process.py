@@ -36,7 +36,7 @@ from mini_flink.gateway.server import HttpServer
 from mini_flink.gateway.sources import routes_of
 from mini_flink.ids import SUPERVISOR
 from mini_flink.jobs import JobTarget, load_graph
-from mini_flink.metrics import Publisher, Registry, beside
+from mini_flink.metrics import OperatorCounters, Publisher, Registry, beside
 from mini_flink.pinned import PinnedSources
 from mini_flink.progress import Page
 from mini_flink.spec import SERVE, STANDBY, ProcessSpec, check_fingerprint
@@ -104,6 +104,10 @@ class GatewayProcess:
         sock = socket.socket(fileno=spec.listen_fd)
         metrics = Registry(lambda text: console.event("warn", text))
         self._publisher = Publisher(beside(spec.page_path), metrics)
+        self._sources = {
+            number: OperatorCounters(metrics, self._plan.operators[number].uid, spec.index)
+            for number in self._ingress.source_counts()
+        }
         self._app = GatewayApp(routes_of(self._plan), self._ingress, metrics)
         self._server = HttpServer(settings, self._app, sock)
         loop = asyncio.get_running_loop()
@@ -268,6 +272,7 @@ class GatewayProcess:
         self._page.publish(self._pending.statistics())
         for number, counts in self._ingress.source_counts().items():
             self._page.publish_operator(number, *counts)
+            self._sources[number].set(*counts)
         self._page.set("pending", self._ingress.pending)
         self._publisher.publish()
 

@@ -12,16 +12,13 @@ from collections.abc import Mapping, Sequence
 
 from mini_flink import metrics
 from mini_flink.core.base import Ran
-from mini_flink.metrics import Counter, Gauge, Histogram, Registry
+from mini_flink.metrics import Counter, Gauge, Histogram, OperatorCounters, Registry
 from mini_flink.operators.operator import Operator
 from mini_flink.operators.runtime import Task
 
 BATCH_RECORDS = "mini_flink_batch_records"
 COMMIT_SECONDS = "mini_flink_commit_seconds"
 OPERATOR_BUSY = "mini_flink_operator_busy_seconds_total"
-OPERATOR_FAILURES = "mini_flink_operator_failures_total"
-OPERATOR_IN = "mini_flink_operator_records_in_total"
-OPERATOR_OUT = "mini_flink_operator_records_out_total"
 STAGE_LATENCY = "mini_flink_stage_latency_seconds"
 STAGE_OLDEST = "mini_flink_stage_oldest_seconds"
 STAGE_QUEUE = "mini_flink_stage_queue_records"
@@ -56,15 +53,14 @@ class _Subtask:
         self._operators = operators
         self._timed = [0.0] * len(operators)
         self._parts = [1.0] + [0.0] * (len(operators) - 1)
-        labels = [{"operator": one.node.uid, "subtask": str(one.subtask)} for one in operators]
-        self._taken = [registry.counter(OPERATOR_IN, one, "Records into an operator.") for one in labels]
-        self._given = [registry.counter(OPERATOR_OUT, one, "Records out of an operator.") for one in labels]
-        self._failed = [
-            registry.counter(OPERATOR_FAILURES, one, "Records that failed in an operator.") for one in labels
-        ]
+        self._counters = [OperatorCounters(registry, one.node.uid, one.subtask) for one in operators]
         self._busy = [
-            registry.counter(OPERATOR_BUSY, one, "Time that an operator ran, split by samples in its stage.")
-            for one in labels
+            registry.counter(
+                OPERATOR_BUSY,
+                {"operator": one.node.uid, "subtask": str(one.subtask)},
+                "Time that an operator ran: its stage's, split by samples.",
+            )
+            for one in operators
         ]
 
     def publish(self, busy_s: float) -> None:
@@ -76,9 +72,7 @@ class _Subtask:
             self._timed = timed
         for index, operator in enumerate(self._operators):
             counts = operator.counts
-            self._taken[index].value = counts.records_in
-            self._given[index].value = counts.records_out
-            self._failed[index].value = counts.failures
+            self._counters[index].set(counts.records_in, counts.records_out, counts.failures)
             self._busy[index].value += busy_s * self._parts[index]
 
 
