@@ -1,4 +1,4 @@
-"""Word to systemd (``Type=notify``): ready, status, watchdog, more time, stopping. Silent where nobody listens.
+"""Word to systemd (``Type=notify``): ready, status, watchdog, more time, stopping. Silent without systemd.
 
 Every word comes from the supervisor's own loop, so that a loop that does not turn says nothing, and systemd
 ends it. The one exception is ``getting_on``, for what is done before there is a loop.
