@@ -50,6 +50,12 @@ def is_stopped(pid: int) -> bool:
     return fields is not None and fields[0] == "T"
 
 
+def cpu_ticks(pid: int) -> int:
+    """How much processor time it has used, in clock ticks; 0 if there is none."""
+    fields = _stat(pid)
+    return 0 if fields is None else int(fields[11]) + int(fields[12])
+
+
 def catches(pid: int, signal_number: int) -> bool:
     """Whether it has a handler for the signal."""
     for line in _read(f"/proc/{pid}/status").splitlines():

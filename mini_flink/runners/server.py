@@ -32,6 +32,7 @@ from mini_flink.supervisor.fleet import Fleet
 from mini_flink.supervisor.listeners import SUPERVISOR_TITLE, Listeners
 from mini_flink.supervisor.loop import Supervisor
 from mini_flink.supervisor.members import CHILD_MODULES, Origin
+from mini_flink.supervisor.notify import getting_on
 from mini_flink.supervisor.runtime_folder import (
     hold_runtime_folder,
     make_runtime_folder,
@@ -60,13 +61,15 @@ def serve(
     faults.enable(SUPERVISOR)
     with closing(ExitStack()) as stack:
         server = _Server(stack, settings, job, arrival, child_modules)
-        arrive(server.folder, server.graph, server.settings, arrival, server.origin.directory)
+        with getting_on("starting: the state that is there is looked at"):
+            arrive(server.folder, server.graph, server.settings, arrival, server.origin.directory)
         try:
             return server.run()
         except IncompatibleError:
             # States are declared by ``open``, which only workers run: no fingerprint shows another type.
             allowed = arrival.allow_dropped_state
-            fit(server.folder, server.graph, server.settings, allow_dropped=allowed)
+            with getting_on("starting: state moves to where the changed job has it"):
+                fit(server.folder, server.graph, server.settings, allow_dropped=allowed)
             return server.run()
 
 

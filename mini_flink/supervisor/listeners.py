@@ -2,7 +2,8 @@
 
 The first one is taken without sharing, so that a second server on the port is refused; only then is the port
 shared, one socket per gateway: each has its own queue, which waits in the supervisor's hands while a gateway
-is started again. A socket that systemd hands over is used as it is, by all gateways.
+is started again. A socket that systemd hands over is used as it is, by all gateways: its queue is systemd's,
+and goes on when the supervisor ends.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import errno
 import os
 import socket
 import time
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from mini_flink import procfs
@@ -20,6 +22,7 @@ BACKLOG = 2048
 LEFTOVER_S = 2.0
 _POLL_S = 0.02
 _FIRST_INHERITED_FD = 3
+HTTP, ADMIN, UNNAMED = "http", "admin", "unknown"
 SUPERVISOR_TITLE = "mini_flink supervisor"
 GATEWAY_TITLE = "mini_flink gateway"
 
@@ -40,17 +43,26 @@ class Address(NamedTuple):
 class Listeners:
     """The sockets of one port; ``fd_of`` gives the one that a gateway listens on."""
 
-    def __init__(self, first: socket.socket, address: Address, *, inherited: bool) -> None:
+    def __init__(
+        self,
+        first: socket.socket,
+        address: Address,
+        *,
+        inherited: bool,
+        admin: socket.socket | None = None,
+    ) -> None:
         self.address = address
+        self._admin = admin
         self._sockets = [first]
         self._inherited = inherited
 
     @classmethod
     def open(cls, host: str, port: int) -> Listeners:
         """Take the port (0: any free one), or what systemd has opened; BusyError if it is taken."""
-        first = _inherited()
-        if first is not None:
-            return cls(first, Address(host, int(first.getsockname()[1])), inherited=True)
+        given = inherited_sockets()
+        data = _data_socket(given)
+        if data is not None:
+            return cls(data, _address_of(data), admin=given.get(ADMIN), inherited=True)
         give_up = time.monotonic() + LEFTOVER_S
         while True:
             try:
@@ -61,7 +73,7 @@ class Listeners:
                 if not _is_leftover(holder) or time.monotonic() > give_up:
                     raise _refusal(host, port, error, holder) from error
             time.sleep(_POLL_S)
-        return cls(first, Address(host, int(first.getsockname()[1])), inherited=False)
+        return cls(first, Address(host, int(first.getsockname()[1])), inherited=False, admin=given.get(ADMIN))
 
     def share_among(self, gateways: int) -> None:
         """One socket for each gateway."""
@@ -75,21 +87,53 @@ class Listeners:
         """The descriptor for the gateway in a slot."""
         return self._sockets[gateway % len(self._sockets)].fileno()
 
+    def take_admin(self) -> socket.socket | None:
+        """The socket that systemd has opened for the admin address, once; the caller closes it."""
+        admin, self._admin = self._admin, None
+        return admin
+
     def close(self) -> None:
         """Refuse connections from now on."""
-        for listener in self._sockets:
+        for listener in (*self._sockets, *([self._admin] if self._admin else [])):
             listener.close()
 
 
-def _inherited() -> socket.socket | None:
-    """The first socket of systemd's socket activation, if this process is meant."""
+def inherited_sockets() -> dict[str, socket.socket]:
+    """The sockets that systemd hands to this process, by name, taken once; the first of each name.
+
+    A socket unit names its own with FileDescriptorName=: ``http``, ``admin``. One without is called after
+    the unit, or by ``unknown``.
+    """
     count, pid = os.environ.get("LISTEN_FDS", ""), os.environ.get("LISTEN_PID", "")
-    if not count.isdigit() or int(count) < 1 or pid != str(os.getpid()):
-        return None
-    for name in ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"):
-        os.environ.pop(name, None)
-    os.set_inheritable(_FIRST_INHERITED_FD, False)
-    return socket.socket(fileno=_FIRST_INHERITED_FD)
+    if not count.isdigit() or pid != str(os.getpid()):
+        return {}
+    names = os.environ.get("LISTEN_FDNAMES", "").split(":")
+    for variable in ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"):
+        os.environ.pop(variable, None)
+    found: dict[str, socket.socket] = {}
+    for index in range(int(count)):
+        fd = _FIRST_INHERITED_FD + index
+        os.set_inheritable(fd, False)
+        name = names[index] if index < len(names) and names[index] else UNNAMED
+        if name in found:
+            os.close(fd)
+        else:
+            found[name] = socket.socket(fileno=fd)
+    return found
+
+
+def _data_socket(found: Mapping[str, socket.socket]) -> socket.socket | None:
+    """The one for requests: ``http``, or the first that is not for something else."""
+    return found.get(HTTP) or next((one for name, one in found.items() if name != ADMIN), None)
+
+
+def _address_of(inherited: socket.socket) -> Address:
+    if inherited.family not in (socket.AF_INET, socket.AF_INET6) or inherited.type != socket.SOCK_STREAM:
+        raise ConfigError(
+            "the socket that systemd hands over is none of TCP",
+            help="let its unit say ListenStream=127.0.0.1:7071",
+        )
+    return Address(*inherited.getsockname()[:2])
 
 
 def _listen(host: str, port: int, *, shared: bool) -> socket.socket:

@@ -32,7 +32,7 @@ from mini_flink.supervisor.changeover import Changeover, goal_of
 from mini_flink.supervisor.fleet import Fleet
 from mini_flink.supervisor.hangs import Stuck
 from mini_flink.supervisor.members import GONE, READY, STARTING, STOPPING, WAITING, Member, describe_exit
-from mini_flink.supervisor.notify import notify
+from mini_flink.supervisor.notify import ServiceManager
 from mini_flink.supervisor.report import build_report, pending_requests, total
 from mini_flink.supervisor.signals import SignalPipe
 from mini_flink.supervisor.snapshots import SnapshotDirector
@@ -81,6 +81,7 @@ class Supervisor:
         self._state = STARTING
         self._exit_code = 0
         self._began_ms = self._now_ms = _monotonic_ms()
+        self._manager = ServiceManager(self._now_ms)
         self._look_due_ms = self._now_ms
         self._slow_start_due_ms = self._now_ms + SLOW_START_MS
         self._kill_due_ms: int | None = None
@@ -120,10 +121,12 @@ class Supervisor:
                 self._take_exit(exits[fd])
         if self._state != ENDED:
             self._do_what_is_due()
+            self._tell_manager()
 
     def _sleep_ms(self) -> int:
         due = [self._look_due_ms, self._kill_due_ms, *self._askers.values()]
         due.append(self._snapshots.due_ms(self._now_ms))
+        due.append(self._manager.due_ms(in_between=self._state != SERVING))
         if self._changeover is not None:
             due.append(self._changeover.due_ms())
         due += [member.start_at_ms for member in self._fleet if member.state == WAITING]
@@ -217,7 +220,7 @@ class Supervisor:
         self._state = SERVING
         self._folder.mark_ready(self._settings.durability)
         _say(self._banner(self._redone))
-        notify("READY=1", f"STATUS=serving {self._url}")
+        self._manager.ready(self._status_line())
 
     def _fail(self, text: str, exit_code: int) -> None:
         """No restart will help. What was answered is committed: the processes are just killed."""
@@ -327,6 +330,27 @@ class Supervisor:
             return "degraded"
         return STOPPING if self._state == DRAINING else self._state
 
+    # --- the service manager ----------------------------------------------------------------------------
+
+    def _tell_manager(self) -> None:
+        waited_for = [
+            member.pid
+            for member in (*self._fleet.workers, *self._fleet.gateways)
+            if member.pid is not None and (member.state in (STARTING, STOPPING) or member.ended)
+        ]
+        status = self._status_line()
+        self._manager.step(self._now_ms, status, waited_for, in_between=self._state != SERVING)
+
+    def _status_line(self) -> str:
+        members = [*self._fleet.workers, *self._fleet.gateways]
+        return words.status_line(
+            self._shown_state(),
+            self._url,
+            waiting_for=[member.title for member in members if member.state not in (READY, GONE)],
+            workers=len(self._fleet.workers),
+            gateways=len(self._fleet.gateways),
+        )
+
     # --- exits ------------------------------------------------------------------------------------------
 
     def _take_exit(self, member: Member) -> None:
@@ -402,11 +426,11 @@ class Supervisor:
         """Gateways first: they accept no more and finish what is in flight, for which workers are needed."""
         if self._changeover is not None:
             self._changeover.cancel("the server is told to stop", self._now_ms)
-        notify("STOPPING=1", "STATUS=stopping")
         pending = pending_requests(self._fleet)
         _say(words.stopping(pending, self._settings.shutdown_grace_ms))
         self._stop_began_ms = self._now_ms
         self._state = DRAINING
+        self._manager.stopping(self._status_line())
         self._fleet.refuse_connections()
         self._stop(self._fleet.gateways)
         self._advance_stop()

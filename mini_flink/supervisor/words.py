@@ -158,6 +158,18 @@ def still_starting(titles: Sequence[str]) -> str:
     return f"waiting for {', '.join(titles)}"
 
 
+def status_line(state: str, url: str, *, waiting_for: Sequence[str], workers: int, gateways: int) -> str:
+    """What ``systemctl status`` shows: ``serving http://…, 2 workers, 1 gateway``."""
+    missing = still_starting(waiting_for) if waiting_for else ""
+    if state in ("starting", "stopping"):
+        return f"{state}: {missing}" if missing else state
+    sizes = f"{count(workers, 'worker')}, {count(gateways, 'gateway')}"
+    served = f"serving {url}, {sizes}"
+    if state != "serving":
+        served += f", {state.removeprefix('serving ').strip('()')}"
+    return f"{served}: {missing}" if missing else served
+
+
 def _waiting(requests: int) -> str:
     return f"   {count(requests, 'request')} {'waits' if requests == 1 else 'wait'}" if requests else ""
 

@@ -18,13 +18,14 @@ import mini_flink
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+SHIPPED = (".py", ".typed", ".md", ".service", ".socket", ".slice", ".txt")
 
 
 def sources() -> set[str]:
     return {
         str(path.relative_to(ROOT))
         for path in (ROOT / "mini_flink").rglob("*")
-        if path.suffix in (".py", ".typed", ".md", ".txt") and "__pycache__" not in path.parts
+        if path.suffix in SHIPPED and "__pycache__" not in path.parts
     }
 
 
@@ -82,7 +83,7 @@ def test_the_source_archive_holds_what_tests_and_bench_need(built: Path) -> None
     with tarfile.open(path) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     wanted = {"README.md", "ARCHITECTURE.md", "CHANGELOG.md", "LICENSE", "pyproject.toml"}
-    assert wanted | sources() | {"bench/__main__.py", "systemd/mini-flink@.service"} <= names
+    assert wanted | sources() | {"bench/__main__.py"} <= names
     assert "tests/packaging/test_wheel.py" in names
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import subprocess
@@ -80,6 +81,28 @@ def test_an_inherited_socket_is_used_by_all_gateways() -> None:
             [sys.executable, "-c", code, str(fd)], pass_fds=[fd], capture_output=True, text=True, check=True
         )
         assert done.stdout.split() == [str(listener.getsockname()[1]), "3", "3", "False"]
+
+
+@pytest.mark.parametrize("names", ["http:admin", "admin:http", "admin:mini-flink@orders.socket"])
+def test_inherited_sockets_are_told_apart_by_name(names: str) -> None:
+    code = (
+        "import os, sys\n"
+        "for fd in (0, 1): os.dup2(int(sys.argv[1 + fd]), 3 + fd)\n"
+        "os.environ.update(LISTEN_FDS='2', LISTEN_PID=str(os.getpid()), LISTEN_FDNAMES=sys.argv[3])\n"
+        "from mini_flink.supervisor.listeners import Listeners\n"
+        "listeners = Listeners.open('127.0.0.1', 1)\n"
+        "print(listeners.address.port, listeners.take_admin().getsockname()[1], listeners.take_admin())\n"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        # High numbers, so that neither is where the other is to go.
+        fds = [fcntl.fcntl(each, fcntl.F_DUPFD, 50) for each in (one, other)]
+        command = [sys.executable, "-c", code, *map(str, fds), names]
+        done = subprocess.run(command, pass_fds=fds, capture_output=True, text=True, check=True)
+        for fd in fds:
+            os.close(fd)
+        ports = [str(each.getsockname()[1]) for each in (one, other)]
+        data, admin = ports if names.startswith("http") else reversed(ports)
+        assert done.stdout.split() == [data, admin, "None"]
 
 
 @pytest.mark.parametrize(

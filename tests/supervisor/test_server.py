@@ -360,10 +360,11 @@ def test_systemd_hears_when_it_is_ready_and_when_it_stops(
         manager.settimeout(5)
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         server = run()
-        ready = manager.recv(1000).decode()
-        assert ready == f"READY=1\nSTATUS=serving http://127.0.0.1:{server.port}"
+        while not (ready := manager.recv(1000).decode()).startswith("READY=1"):
+            assert ready.startswith(("STATUS=starting", "EXTEND_TIMEOUT_USEC="))
+        assert ready.startswith(f"READY=1\nSTATUS=serving http://127.0.0.1:{server.port}, ")
         server.process.send_signal(signal.SIGTERM)
-        assert manager.recv(1000).decode().startswith("STOPPING=1")
+        assert manager.recv(1000).decode() == "STOPPING=1\nSTATUS=stopping"
         assert server.wait() == 0
 
 

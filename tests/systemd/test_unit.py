@@ -1,7 +1,8 @@
-"""The systemd unit is one that systemd takes, and fits what the server does."""
+"""The systemd units are ones that systemd takes, closed tightly, and fit what the server does."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,21 +14,46 @@ from mini_flink.cli import EXIT_USAGE
 from mini_flink.config import BY_NAME
 from mini_flink.supervisor.loop import STOP_MARGIN_MS
 
-UNIT = Path(__file__).parents[2] / "systemd" / "mini-flink@.service"
+UNITS = Path(__file__).parents[2] / "mini_flink" / "systemd"
+UNIT = UNITS / "mini-flink@.service"
+
+needs_systemd = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed"
+)
 
 
-def settings() -> dict[str, str]:
-    lines = UNIT.read_text().splitlines()
+def settings(unit: Path = UNIT) -> dict[str, str]:
+    lines = unit.read_text().splitlines()
     return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
-def test_systemd_has_nothing_to_say_about_the_unit(tmp_path: Path) -> None:
-    instance = tmp_path / "mini-flink@orders.service"
-    instance.write_text(UNIT.read_text())
-    command = ["systemd-analyze", "verify", "--man=no", str(instance)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+def instance(folder: Path) -> Path:
+    """The units as an instance; its service."""
+    for name in ("mini-flink@.service", "mini-flink@.socket"):
+        (folder / name.replace("@", "@orders")).write_text((UNITS / name).read_text())
+    shutil.copy(UNITS / "mini-flink.slice", folder)
+    return folder / "mini-flink@orders.service"
+
+
+def analyze(*words: str) -> str:
+    done = subprocess.run(["systemd-analyze", *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@needs_systemd
+def test_systemd_has_nothing_to_say_about_the_units(tmp_path: Path) -> None:
+    service = instance(tmp_path)
+    units = [str(path) for path in (service, service.with_suffix(".socket"), tmp_path / "mini-flink.slice")]
+    assert analyze("verify", "--man=no", *units) == ""
+
+
+@needs_systemd
+def test_a_job_that_is_broken_into_gets_nowhere(tmp_path: Path) -> None:
+    said = analyze("security", "--offline=true", "--no-pager", str(instance(tmp_path)))
+    found = re.search(r"exposure level for \S+: ([\d.]+)", said)
+    assert found is not None
+    assert float(found[1]) <= 1.5
 
 
 def test_it_waits_for_ready_and_hears_the_supervisor_only() -> None:
@@ -47,9 +73,16 @@ def test_it_waits_longer_than_a_shut_down_may_take() -> None:
     assert int(settings()["TimeoutStopSec"].removesuffix("s")) * 1000 > needed_ms
 
 
-def test_its_command_names_options_that_exist() -> None:
-    words = settings()["ExecStart"].split()
-    assert words[1:4] == ["mini-flink", "serve", "job.py"]
+@pytest.mark.parametrize(("key", "command"), [("ExecStart", "serve"), ("ExecReload", "upgrade")])
+def test_its_commands_name_options_that_exist(key: str, command: str) -> None:
+    words = settings()[key].split()
+    assert words[1:4] == ["mini-flink", command, "job.py"]
     flags = {word.removeprefix("--").replace("-", "_") for word in words if word.startswith("--")}
     assert flags == {"data_dir"}
-    assert flags <= BY_NAME.keys()
+    assert command in BY_NAME["data_dir"].commands
+
+
+def test_its_port_is_the_one_of_the_server() -> None:
+    socket = settings(UNITS / "mini-flink@.socket")
+    assert socket["ListenStream"] == f"{BY_NAME['host'].default}:{BY_NAME['port'].default}"
+    assert settings()["Sockets"] == "mini-flink@%i.socket"
