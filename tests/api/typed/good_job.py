@@ -7,6 +7,7 @@ from typing import Any, assert_type
 from mini_flink.common import Duration, Types
 from mini_flink.datastream import (
     AggregateFunction,
+    Counter,
     DataStream,
     DataStreamSink,
     KeyedProcessFunction,
@@ -70,6 +71,9 @@ class Total(KeyedProcessFunction[str, Payment, Reply]):
         self.by_day = runtime_context.get_map_state(MapStateDescriptor("by_day", str, Types.INT()))
         self.most = runtime_context.get_reducing_state(ReducingStateDescriptor("most", self.larger, int))
         self.mean = runtime_context.get_aggregating_state(AggregatingStateDescriptor("mean", Mean()))
+        metrics = runtime_context.get_metrics_group().add_group("bank", "north")
+        assert_type(metrics.counter("seen"), Counter)
+        metrics.gauge("level", lambda: 0.5)
         changed = ValueStateDescriptor("changed", float).migrate_from(int, float).migrate_from(None, float)
         assert_type(runtime_context.get_state(changed), ValueState[float])
         names = MapStateDescriptor("names", int, str).migrate_from(
