@@ -1,9 +1,13 @@
-"""``docs/configuration.md``, made from the one list of settings; ``config --markdown`` prints it."""
+"""What the pages of ``docs/`` say that the code knows: all settings, and how commands end.
+
+``config --markdown`` prints the page of settings.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from mini_flink.cli.exit_codes import EXIT_CODES
 from mini_flink.cli.overview import PROGRAM
 from mini_flink.config import OPTIONS, Option
 
@@ -25,6 +29,12 @@ no default is given, the meaning says what happens then.
 def configuration() -> str:
     """The whole page."""
     return "\n".join([_HEAD.format(program=PROGRAM), *_groups()])
+
+
+def exit_codes() -> str:
+    """The table of how commands end."""
+    rows = (f"| {code} | {short} | {meaning} |\n" for code, short, meaning in EXIT_CODES)
+    return "| Code | In short | What it means, and what to do |\n|---|---|---|\n" + "".join(rows)
 
 
 def _groups() -> Iterator[str]:
