@@ -63,18 +63,24 @@ class Task:
         record = self._record
         record.begin(key, origin)
         current.request = None if origin is None else self._request_id
-        if self._until_timed:
-            self._until_timed -= 1
-        else:
-            self._until_timed = TIMED_EVERY - 1
-            self._timing.on = True
         try:
-            self._heads[subtask](self._decoded(value))
+            if self._until_timed:
+                self._until_timed -= 1
+                self._heads[subtask](self._decoded(value))
+            else:
+                self._until_timed = TIMED_EVERY - 1
+                self._run_timed(self._heads[subtask], self._decoded(value))
         finally:
             record.end()
-            self._timing.on = False
             current.operator = ""
             current.request = None
+
+    def _run_timed(self, head: Emit, value: Any) -> None:
+        self._timing.on = True
+        try:
+            head(value)
+        finally:
+            self._timing.on = False
 
     def _decoded(self, value: bytes) -> object:
         try:

@@ -41,6 +41,11 @@ class _Stage:
         self.queue: Gauge = registry.gauge(STAGE_QUEUE, labels, "Records that wait for their turn.")
         self.oldest: Gauge = registry.gauge(STAGE_OLDEST, labels, "How long the oldest of them has waited.")
 
+    def take(self, wait_s: float, latency_s: float, times: int) -> None:
+        """Records of one time of arrival are committed."""
+        self.wait.value += wait_s
+        self.latency.observe_seconds(latency_s, times)
+
 
 class _Subtask:
     """The operators of a stage in one subtask, and how its busy time is split among them.
@@ -89,6 +94,7 @@ class WorkerMeter:
         self._stages: dict[int, _Stage] = {}
         self._subtasks: dict[tuple[int, int], _Subtask] = {}
         self._ran: list[Ran] = []
+        self._batch_began = 0.0
         self._busy_s: defaultdict[tuple[int, int], float] = defaultdict(float)
         self._began_s = 0.0
         self._slept_s = 0.0
@@ -104,13 +110,8 @@ class WorkerMeter:
     # --- while it runs ------------------------------------------------------------------------------------
 
     def batch(self, began: float, ran: list[Ran]) -> None:
-        busy, stages = self._busy_s, self._stages
-        for stage, subtask, arrived, ended in ran:
-            busy[stage, subtask] += ended - began
-            stages[stage].wait.value += began - arrived
-            began = ended
         self._records.observe(len(ran))
-        self._ran = ran
+        self._batch_began, self._ran = began, ran
 
     def committing(self) -> None:
         self._began_s = time.monotonic()
@@ -119,17 +120,26 @@ class WorkerMeter:
         now = time.monotonic()
         self._commit.observe_seconds(now - self._began_s)
         ran, self._ran = self._ran, []
-        # Records that came in one message have one time of arrival, and stand side by side.
-        last_stage, last_arrived, times = 0, 0.0, 0
-        for stage, _, arrived, _ in ran:
-            if arrived == last_arrived and stage == last_stage:
-                times += 1
-                continue
-            if times:
-                self._stages[last_stage].latency.observe_seconds(now - last_arrived, times)
-            last_stage, last_arrived, times = stage, arrived, 1
-        if times:
-            self._stages[last_stage].latency.observe_seconds(now - last_arrived, times)
+        if ran:
+            self._take(ran, now)
+
+    def _take(self, ran: list[Ran], now: float) -> None:
+        """Neighbours of one stage and subtask, most of which came in one message, are taken together."""
+        busy, stages = self._busy_s, self._stages
+        began = first = self._batch_began
+        stage, subtask, arrived, _ = ran[0]
+        times, wait = 0, 0.0
+        for its_stage, its_subtask, its_arrived, ended in ran:
+            if its_arrived != arrived or its_subtask != subtask or its_stage != stage:
+                busy[stage, subtask] += began - first
+                stages[stage].take(wait, now - arrived, times)
+                stage, subtask, arrived, first = its_stage, its_subtask, its_arrived, began
+                times, wait = 0, 0.0
+            times += 1
+            wait += began - its_arrived
+            began = ended
+        busy[stage, subtask] += began - first
+        stages[stage].take(wait, now - arrived, times)
 
     def slept(self, since_s: float) -> None:
         """The loop slept from then to now."""
