@@ -174,7 +174,11 @@ def test_serve_hands_over_settings_and_job(tmp_path):
     settings, job, arrival = json.loads(done.stdout)
     assert (done.returncode, arrival) == (7, [None, False, False])
     assert (settings["port"], settings["full_trace"], settings["workers"]) == (0, True, None)
-    assert settings["origins"] == {"port": "--port", "full_trace": "--full-trace"}
+    assert settings["origins"] == {
+        "port": "--port",
+        "full_trace": "--full-trace",
+        "log": "MINI_FLINK_LOG",
+    }
     assert job == {
         "target": "shop.py",
         "is_module": False,
