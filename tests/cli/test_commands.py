@@ -22,7 +22,7 @@ SPOILERS = ("MINI_FLINK_", "NO_COLOR", "FORCE_COLOR")
 
 def environment(**extra: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(SPOILERS)}
-    return {**kept, "PYTHONPATH": str(ROOT), **extra}
+    return {**kept, "PYTHONPATH": str(ROOT), "MINI_FLINK_LOG": "text", **extra}
 
 
 def run(*words: str, cwd: Path = ROOT, **extra: str) -> subprocess.CompletedProcess[str]:
