@@ -41,6 +41,9 @@ def test_a_life_in_json(serve: Serve) -> None:
     assert failed.status == 500
     since = server.kill("worker", 1)
     server.until(r'"event": "worker.back"', since)
+    for words in (["savepoint"], ["rescale", "--workers", "1"]):
+        command = [sys.executable, "-m", "mini_flink", *words, "--data-dir", str(server.data_dir)]
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=60)
     assert server.stop() == 0
 
     said = entries(server)
@@ -60,6 +63,9 @@ def test_a_life_in_json(serve: Serve) -> None:
     died = one(said, "worker.died", which="worker 1")
     assert died["cause"] == "SIGKILL"
     assert one(said, "worker.back", which="worker 1")["pid"] != died["pid"]
+    assert one(said, "snapshot.completed", kind="savepoint")["total_bytes"] > 0
+    one(said, "changeover.begun", kind="rescale")
+    assert one(said, "changeover.ended", kind="rescale")["workers"] == 1
     one(said, "server.stopping", pending=0)
     assert said[-1]["event"] == "server.stopped"
 
@@ -102,6 +108,30 @@ def test_in_the_journal_a_start_that_is_refused_is_one_object_with_a_priority(tm
     assert refused["exit_code"] == 78
     assert "no.py" in refused["message"]
     assert "help:" in refused["detail"]
+
+
+def test_in_the_journal_every_process_gives_priorities(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    about = os.fstat(write)
+    environment = {**os.environ, "JOURNAL_STREAM": f"{about.st_dev}:{about.st_ino}", "MINI_FLINK_LOG": "auto"}
+    words = ["serve", str(JOBS / "speaking.py"), "--port", "0", "--data-dir", str(tmp_path / "data"), *FEW]
+    command = [sys.executable, "-m", "mini_flink", *words]
+    with (
+        os.fdopen(read) as ours,
+        subprocess.Popen(command, cwd=ROOT, env=environment, stdout=write, stderr=write) as process,
+    ):
+        os.close(write)
+        lines = []
+        for line in ours:
+            priority, entry = line[:3], json.loads(line[3:])
+            lines.append((priority, entry["event"], entry["process"].split()[0]))
+            if entry["event"] == "server.ready":
+                assert post(entry["url"], "/say", {"words": "hello"}).status == 200
+                process.terminate()
+        assert process.wait(60) == 0
+    assert {priority for priority, _, _ in lines} == {"<6>"}
+    assert ("<6>", "user.output", "worker") in lines
+    assert lines[-1] == ("<6>", "server.stopped", "supervisor")
 
 
 def test_what_systemd_names_may_be_another_stream(tmp_path: Path) -> None:
