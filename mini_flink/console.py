@@ -346,7 +346,7 @@ def finish_ended() -> None:
 
 
 def event(
-    level: str, text: str, /, *, name: str, plain: str = "", now: datetime | None = None, **fields: Any
+    level: str, text: str, /, *, name: str = "", plain: str = "", now: datetime | None = None, **fields: Any
 ) -> None:
     """Say something as the server itself on stderr: time, ``info``, ``ok``, ``warn`` or ``error``, text.
 

@@ -15,7 +15,7 @@ USER_OUTPUT = "user.output"
 class Say(Protocol):
     """Says something to people: ``console.event``, or what stands in its place without a server."""
 
-    def __call__(self, level: str, text: str, /, *, name: str, plain: str = "", **fields: Any) -> None:
+    def __call__(self, level: str, text: str, /, *, name: str = "", plain: str = "", **fields: Any) -> None:
         """See ``console.event``."""
 
 
