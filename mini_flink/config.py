@@ -28,10 +28,16 @@ DAY_S = 86_400
 TRUE_WORDS = ("true", "1", "yes", "on")
 FALSE_WORDS = ("false", "0", "no", "off")
 
+HIDDEN = "(set)"
+"""What is shown of a secret that is set."""
+
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One setting: ``unit`` is what its number counts, ``commands`` which commands take it."""
+    """One setting: ``unit`` is what its number counts, ``commands`` which commands take it.
+
+    The value of a ``secret`` one is never shown.
+    """
 
     name: str
     type: type[Any]
@@ -43,6 +49,7 @@ class Option:
     minimum: int | None
     maximum: int | None
     choices: tuple[str, ...]
+    secret: bool
 
     @property
     def flag(self) -> str:
@@ -75,8 +82,9 @@ def _option(
     minimum: int | None = None,
     maximum: int | None = None,
     choices: tuple[str, ...] = (),
+    secret: bool = False,
 ) -> Any:
-    limits = {"minimum": minimum, "maximum": maximum, "choices": choices}
+    limits = {"minimum": minimum, "maximum": maximum, "choices": choices, "secret": secret}
     about = {"unit": unit, "meaning": meaning, "group": group, "commands": commands}
     return field(default=default, metadata={"option": {**about, **limits}})
 
@@ -303,7 +311,8 @@ def check(option: Option, value: Any, source: Source) -> Any:
     """``value`` (text, or already of the option's type) as the option's type and within its limits."""
     converted = _convert(option, value)
     if converted is None or not _within(option, converted):
-        shown = repr(value) if len(repr(value)) <= 80 else repr(value)[:79] + "…"
+        text = HIDDEN if option.secret else repr(value)
+        shown = text if len(text) <= 80 else text[:79] + "…"
         raise source.error(
             f"{option.name} = {shown} (from {source.text}) must be {option.allowed}",
             help=source.help,

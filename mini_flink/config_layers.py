@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mini_flink.config import BY_NAME, OPTIONS, VARIABLE_PREFIX, Option, Settings, Source, check
 from mini_flink.errors import ConfigError, Location, UsageError
@@ -19,6 +19,13 @@ from mini_flink.suggest import did_you_mean, nearest
 
 CONFIG_FILE = "mini_flink.toml"
 CRASH_VARIABLES = frozenset({POINTS_VARIABLE, ONCE_VARIABLE})
+
+
+class Given(NamedTuple):
+    """A value as it was given in one place."""
+
+    value: Any
+    origin: str
 
 
 def resolve(
@@ -33,14 +40,34 @@ def resolve(
     ``command_line`` holds only what was given there, by option name. Raises ConfigError for the first value
     that cannot be used, UsageError (exit code 2) if it came from the command line.
     """
-    values: dict[str, Any] = {}
-    origins: dict[str, str] = {}
+    winners = {
+        name: given[0]
+        for name, given in all_given(
+            command_line, environment=environment, directory=directory, config_file=config_file
+        ).items()
+    }
+    values = {name: winner.value for name, winner in winners.items()}
+    return Settings(**values, origins={name: winner.origin for name, winner in winners.items()})
+
+
+def all_given(
+    command_line: Mapping[str, Any],
+    *,
+    environment: Mapping[str, str],
+    directory: str | Path,
+    config_file: str | None = None,
+) -> dict[str, list[Given]]:
+    """All places where a setting stands, by its name: the one that counts first, then those it wins over.
+
+    Defaults are no such place. Takes and raises what :func:`resolve` does.
+    """
+    found: dict[str, list[Given]] = {}
     layers = (_from_file(directory, config_file), _from_environment(environment), _from_flags(command_line))
     for layer in layers:
         for option, value, source in layer:
-            values[option.name] = check(option, value, source)
-            origins[option.name] = source.text
-    return Settings(**values, origins=origins)
+            given = Given(check(option, value, source), source.text)
+            found.setdefault(option.name, []).insert(0, given)
+    return found
 
 
 _Layer = Iterable[tuple[Option, Any, Source]]

@@ -15,7 +15,7 @@ import click
 from mini_flink import __version__
 from mini_flink.cli.overview import COMMANDS, PROGRAM, overview
 from mini_flink.config import GIB, KIB, MIB, OPTIONS, Option, Settings
-from mini_flink.config_layers import CONFIG_FILE, resolve
+from mini_flink.config_layers import CONFIG_FILE, Given, all_given, resolve
 from mini_flink.errors import UsageError
 from mini_flink.suggest import did_you_mean, nearest
 
@@ -173,7 +173,7 @@ def _option_lines(parameters: list[click.Parameter]) -> Iterator[str]:
     groups = {option.name: option.group for option in OPTIONS}
     shown = ""
     for parameter in parameters:
-        if not isinstance(parameter, click.Option):
+        if not isinstance(parameter, click.Option) or parameter.hidden:
             continue
         group = groups.get(parameter.name or "", "Other")
         if group != shown:
@@ -186,5 +186,15 @@ def _option_lines(parameters: list[click.Parameter]) -> Iterator[str]:
 def settings_from(given: dict[str, Any]) -> Settings:
     """The settings of a command from click's parameters: what was not given there comes from elsewhere."""
     config_file = given.pop("config")
-    command_line = {name: value for name, value in given.items() if value is not None}
-    return resolve(command_line, environment=os.environ, directory=os.getcwd(), config_file=config_file)
+    return resolve(_typed(given), environment=os.environ, directory=os.getcwd(), config_file=config_file)
+
+
+def all_given_from(given: dict[str, Any]) -> dict[str, list[Given]]:
+    """All places where the settings of a command stand, those that lose as well."""
+    config_file = given.pop("config")
+    return all_given(_typed(given), environment=os.environ, directory=os.getcwd(), config_file=config_file)
+
+
+def _typed(given: dict[str, Any]) -> dict[str, Any]:
+    """What was typed on this command line."""
+    return {name: value for name, value in given.items() if value is not None}

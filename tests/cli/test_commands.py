@@ -13,7 +13,7 @@ import pytest
 
 from mini_flink import __version__
 from mini_flink.cli.output import print_report, print_table
-from mini_flink.cli.overview import COMMANDS
+from mini_flink.cli.overview import BEGINS, COMMANDS
 from mini_flink.config import OPTIONS
 
 ROOT = Path(__file__).parents[2]
@@ -42,7 +42,7 @@ def main_with(setup: str, *words: str, cwd: Path) -> subprocess.CompletedProcess
 RUNNERS = """
 import types
 def runner(name, **functions):
-    module = types.ModuleType("mini_flink.runners." + name)
+    module = types.ModuleType("mini_flink." + ("" if name == "asking" else "runners.") + name)
     module.__dict__.update(functions)
     sys.modules.setdefault("mini_flink.runners", types.ModuleType("mini_flink.runners"))
     sys.modules[module.__name__] = module
@@ -71,8 +71,11 @@ def test_the_help_of_the_program(words):
     assert len(lines) <= 30
     assert "python -m mini_flink serve job.py" in "\n".join(lines[:2])
     assert all(len(line) <= 100 for line in lines)
+    assert [line.split()[0] for line in lines if line.split()[:1] and line.split()[0] in BEGINS.values()] == [
+        *BEGINS.values()
+    ]
     for name, _, _ in COMMANDS:
-        assert f"\n  {name} " in done.stdout
+        assert f" {name} " in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def sources() -> set[str]:
     return {
         str(path.relative_to(ROOT))
         for path in (ROOT / "mini_flink").rglob("*")
-        if path.suffix in (".py", ".typed", ".md") and "__pycache__" not in path.parts
+        if path.suffix in (".py", ".typed", ".md", ".txt") and "__pycache__" not in path.parts
     }
 
 
