@@ -262,6 +262,12 @@ class Settings:
     )
 
     full_trace: bool = _option(False, "show all frames of a failure, not the job's only", group=MESSAGES)
+    log: str = _option(
+        "auto",
+        "json = an object a line; auto: in journal and container",
+        group=MESSAGES,
+        choices=("auto", "text", "json"),
+    )
 
     origins: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 

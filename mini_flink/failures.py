@@ -9,9 +9,10 @@ Called by workers and gateways for records, by every process's main for errors o
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import FrameType
+from typing import Any
 
 from mini_flink.errors import Location, MiniFlinkError
 from mini_flink.source import Frame, frames, picture, picture_of_operator, running_frames, users_frames
@@ -98,12 +99,26 @@ def _is_ours(exception: BaseException) -> bool:
     return isinstance(exception, MiniFlinkError) and type(exception).__module__.startswith("mini_flink.")
 
 
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something to be said: ``text`` to people; to programs the event ``name`` with ``plain``, which is the
+    text without what records hold, and ``fields``.
+    """
+
+    name: str
+    text: str
+    plain: str
+    fields: Mapping[str, Any]
+
+
 @dataclass(slots=True)
 class _Window:
     """The repeats of one failure since it was last printed."""
 
     what: str
     until_ms: int
+    operator: str
+    error: str
     repeats: int = 0
 
 
@@ -112,16 +127,15 @@ class FailureLog:
 
     A kind is an operator, a place and an exception type; without a place of the user's the message stands for
     it, but for the numbers in it, which may differ from record to record. At most 256 kinds are remembered;
-    beyond that the oldest is forgotten, its count said first. The caller prints what is returned ("" is
-    nothing).
+    beyond that the oldest is forgotten, its count said first. The caller says what is returned.
     """
 
     def __init__(self, *, full_trace: bool = False) -> None:
         self._full_trace = full_trace
         self._windows: dict[tuple[str, str, str], _Window] = {}
 
-    def record(self, failure: Failure, now_ms: int) -> str:
-        """The text for a failure that happened now, after the counts that are due."""
+    def record(self, failure: Failure, now_ms: int) -> list[Notice]:
+        """What to say of a failure that happened now, after the counts that are due."""
         said = self.due(now_ms)
         frame = _place(failure.exception)
         kind = type_name(failure.exception)
@@ -135,29 +149,46 @@ class FailureLog:
             said += _repeats(self._windows.pop(next(iter(self._windows))))
         what = summary(failure.exception) + "," if _is_ours(failure.exception) else kind
         what += f" in operator {printable(failure.operator)}" + (f", {frame.place}" if frame else "")
-        self._windows[signature] = _Window(what, now_ms + REPEAT_WINDOW_MS)
-        return said + render(failure, full_trace=self._full_trace)
+        self._windows[signature] = _Window(what, now_ms + REPEAT_WINDOW_MS, failure.operator, kind)
+        text = render(failure, full_trace=self._full_trace)
+        plain = render(failure, full_trace=self._full_trace, values=False)
+        return [*said, Notice("record.failed", text, plain, _facts(failure))]
 
-    def due(self, now_ms: int) -> str:
+    def due(self, now_ms: int) -> list[Notice]:
         """The counts of all kinds whose 10 s have passed."""
         ended = [key for key, window in self._windows.items() if window.until_ms <= now_ms]
-        return "".join(_repeats(self._windows.pop(key)) for key in ended)
+        return [notice for key in ended for notice in _repeats(self._windows.pop(key))]
 
     def next_due_ms(self) -> int | None:
         """When :meth:`due` has something to say; None while nothing is counted."""
         return min((window.until_ms for window in self._windows.values() if window.repeats), default=None)
 
-    def close(self) -> str:
+    def close(self) -> list[Notice]:
         """The counts that are still open, at the end of the process."""
-        said = "".join(_repeats(window) for window in self._windows.values())
+        said = [notice for window in self._windows.values() for notice in _repeats(window)]
         self._windows.clear()
         return said
 
 
-def _repeats(window: _Window) -> str:
+def _repeats(window: _Window) -> list[Notice]:
     if not window.repeats:
-        return ""
-    return f"… {window.repeats} more like it in {REPEAT_WINDOW_MS // 1000} s: {window.what}\n"
+        return []
+    head = f"… {window.repeats} more like it in {REPEAT_WINDOW_MS // 1000} s: "
+    fields = {"operator": window.operator, "error": window.error, "count": window.repeats}
+    plain = f"{head}{window.error} in operator {printable(window.operator)}"
+    return [Notice("record.failed_again", f"{head}{window.what}\n", plain, fields)]
+
+
+def _facts(failure: Failure) -> dict[str, Any]:
+    place, made = _place(failure.exception), failure.location
+    facts = {
+        "operator": failure.operator,
+        "error": type_name(failure.exception),
+        "error_id": failure.error_id,
+        "request": failure.request_id,
+        "location": f"{place.file}:{place.line}" if place else str(made or ""),
+    }
+    return {name: value for name, value in facts.items() if value}
 
 
 def _place(exception: BaseException) -> Frame | None:
@@ -165,19 +196,25 @@ def _place(exception: BaseException) -> Frame | None:
     return next(reversed(users_frames(exception.__traceback__)), None)
 
 
-def render(failure: Failure, *, full_trace: bool = False) -> str:
-    """A failure as text that ends with a newline: at most 10 lines, or all frames with ``full_trace``."""
-    comma = "," if _is_ours(failure.exception) else ""
-    head = f"{summary(failure.exception)}{comma} in operator {printable(failure.operator)}"
+def render(failure: Failure, *, full_trace: bool = False, values: bool = True) -> str:
+    """A failure as text that ends with a newline: at most 10 lines, or all frames with ``full_trace``.
+
+    Without ``values`` it has neither the key nor the words of exceptions, which often quote the record.
+    """
+    comma = "," if values and _is_ours(failure.exception) else ""
+    head = f"{_named(failure.exception, values=values)}{comma} in operator {printable(failure.operator)}"
     if full_trace:
         import traceback  # rarely asked for
 
-        trace = "".join(traceback.format_exception(failure.exception)).rstrip("\n").split("\n")
-        cut = [printable(line, TRACE_LINE_LIMIT) for line in trace[:TRACE_LINES]]
-        return _joined([head, *_identity(failure), *cut])
+        whole = traceback.format_exception(failure.exception)
+        trace = whole if values else traceback.format_tb(failure.exception.__traceback__)
+        lines = "".join(trace).rstrip("\n").split("\n")
+        cut = [printable(line, TRACE_LINE_LIMIT) for line in lines[:TRACE_LINES]]
+        return _joined([head, *_identity(failure, values=values), *cut])
     place = _place(failure.exception)
-    above = [head, *_picture(failure, place), *_identity(failure)]
-    below = [*_causes(failure.exception), *_help(failure.exception)]
+    above = [head, *_picture(failure, place), *_identity(failure, values=values)]
+    below = [*_causes(failure.exception, values=values)]
+    below += _help(failure.exception) if values else []
     room = RECORD_LINES - len(above) - len(below)
     return _joined([*above, *_callers(users_frames(failure.exception.__traceback__), place, room), *below])
 
@@ -203,8 +240,16 @@ def _joined(lines: list[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _identity(failure: Failure) -> list[str]:
-    parts = (("key", failure.key), ("request", failure.request_id), ("error id", failure.error_id))
+def _named(exception: BaseException, *, values: bool) -> str:
+    return summary(exception) if values else type_name(exception)
+
+
+def _identity(failure: Failure, *, values: bool) -> list[str]:
+    parts = (
+        ("key", failure.key if values else ""),
+        ("request", failure.request_id),
+        ("error id", failure.error_id),
+    )
     shown = [f"{name} {printable(text, 80)}" for name, text in parts if text]
     return ["  = " + " · ".join(shown)] if shown else []
 
@@ -220,11 +265,11 @@ def _callers(stack: list[Frame], place: Frame | None, room: int, hint: str = " (
     return [*lines[: room - 1], f"  = … and {len(lines) - room + 1} more frames{hint}"]
 
 
-def _causes(exception: BaseException) -> list[str]:
+def _causes(exception: BaseException, *, values: bool) -> list[str]:
     """What the exception was raised from, or while handling what."""
     for cause in list(_chain(exception))[1:2]:
         frame = _place(cause)
-        return [f"  = caused by {summary(cause)}" + (f" at {frame.place}" if frame else "")]
+        return [f"  = caused by {_named(cause, values=values)}" + (f" at {frame.place}" if frame else "")]
     return []
 
 

@@ -65,6 +65,7 @@ class ProcessSpec:
     task: dict[str, Any] = field(default_factory=dict)
     listen_fd: int = -1
     sources: str = ""
+    job_name: str = ""
     format: int = 1
 
     @classmethod
@@ -77,6 +78,11 @@ class ProcessSpec:
                 f"{path} is no process specification: {error}",
                 help="start it with: python -m mini_flink serve",
             ) from error
+
+    @property
+    def log(self) -> str:
+        """How it is to speak, which it must know before it has read its settings."""
+        return str(self.settings.get("log", "auto"))
 
     @property
     def label(self) -> str:

@@ -56,13 +56,25 @@ def _answer(words: list[str]) -> int:
 
 
 def _run(words: list[str]) -> int:
+    from mini_flink import console
     from mini_flink.cli.parsing import run
     from mini_flink.errors import MiniFlinkError
     from mini_flink.failures import render_error
 
+    if words[0] == "serve":  # what is refused before the settings are known is read by the same program
+        console.choose(_log_of(words), os.environ)
     try:
         return run(words)
     except MiniFlinkError as error:
+        if console.is_json():
+            console.event(
+                "error",
+                render_error(error),
+                name="start.refused",
+                error=type(error).__name__,
+                exit_code=error.exit_code,
+            )
+            return error.exit_code
         sys.stderr.write(render_error(error, colour=is_coloured(sys.stderr)))
         return error.exit_code
     except (BrokenPipeError, KeyboardInterrupt):
@@ -70,9 +82,25 @@ def _run(words: list[str]) -> int:
     except Exception:  # this process's main: whatever comes here is our mistake
         import traceback
 
+        if console.is_json():
+            said = f"this is a bug in mini_flink, please report it\n{traceback.format_exc()}"
+            console.event("error", said, name="process.crashed")
+            return EXIT_INTERNAL
         traceback.print_exc()
         sys.stderr.write("error: this is a bug in mini_flink, please report it with the lines above\n")
         return EXIT_INTERNAL
+
+
+def _log_of(words: Sequence[str]) -> str:
+    """What the setting ``log`` will be, as far as can be told without the file."""
+    log = os.environ.get("MINI_FLINK_LOG", "auto")
+    ours = words[: words.index("--")] if "--" in words else words
+    for word, following in zip(ours, [*ours[1:], ""], strict=True):
+        if word == "--log":
+            log = following
+        elif word.startswith("--log="):
+            log = word.removeprefix("--log=")
+    return log
 
 
 def is_coloured(stream: TextIO) -> bool:

@@ -17,7 +17,8 @@ from mini_flink import ids, keys, values, wire
 from mini_flink.core.effects import Effect
 from mini_flink.core.pending import Ended, Extra, Failed, Full, Outcome, PendingMap, Replied, TimedOut
 from mini_flink.errors import is_interrupt
-from mini_flink.failures import Failure, FailureLog, describe
+from mini_flink.events import Say
+from mini_flink.failures import Failure, FailureLog, Notice, describe
 from mini_flink.gateway import problem
 from mini_flink.gateway.port import JSON_HEADERS, Answer, Done, Refused
 from mini_flink.plan import Plan, SourcePlan
@@ -103,7 +104,7 @@ class GatewayIngress:
         folder_id: int,
         settings: DoorSettings,
         failures: FailureLog,
-        say: Callable[[str, str], None],
+        say: Say,
         wake: Callable[[], None],
     ) -> None:
         self.ready = False
@@ -225,11 +226,14 @@ class GatewayIngress:
         error_id = f"g{pending.slot:x}-{incarnation:x}-{self._failed_count:x}"
         request_id = ids.request_id(self._folder_id, pending.slot, incarnation, pending.next_request)
         failure = Failure(target.uid, error, "", request_id, error_id, target.location)
-        text = self._failures.record(failure, timestamp_ms)
-        if text:
-            self._say("error", text)
+        self.tell(self._failures.record(failure, timestamp_ms))
         value = wire.pack([error_id, target.uid, describe(error, target.location), encoded])
         pending.submit_failed(done, target.stage, value, target.timeout_s, now, timestamp_ms)
+
+    def tell(self, notices: Iterable[Notice]) -> None:
+        """Say them."""
+        for notice in notices:
+            self._say("error", notice.text, name=notice.name, plain=notice.plain, **notice.fields)
 
     # --- the queue at the door --------------------------------------------------------------------------
 
@@ -358,6 +362,9 @@ class GatewayIngress:
                 "warn",
                 f"operator {node.uid!r} ({node.location}) replied to a request that was answered already: "
                 "the first reply counts, later ones are dropped (said once per operator)",
+                name="reply.extra",
+                operator=node.uid,
+                location=str(node.location),
             )
 
 

@@ -129,8 +129,7 @@ class GatewayProcess:
             await self._server.stop(self._grace_ms)
         publisher.cancel()
         self._publish()
-        if repeats := self._failures.close():
-            console.event("error", repeats)
+        self._ingress.tell(self._failures.close())
         self._link.stop()
         self._page.idle()
 
@@ -225,7 +224,9 @@ class GatewayProcess:
 
     def _die(self, error: BaseException) -> None:
         """The channels have failed: the next incarnation starts from what the workers know."""
-        console.event("error", "".join(traceback.format_exception(error)))
+        said = "".join(traceback.format_exception(error))
+        plain = f"{type(error).__name__}\n" + "".join(traceback.format_tb(error.__traceback__))
+        console.event("error", said, name="gateway.failed", plain=plain, error=type(error).__name__)
         console.finish()
         os._exit(EXIT_INTERNAL)
 
@@ -266,8 +267,7 @@ class GatewayProcess:
             await asyncio.sleep(PUBLISH_INTERVAL_S)
 
     def _publish(self) -> None:
-        if repeats := self._failures.due(time.time_ns() // 1_000_000):
-            console.event("error", repeats)
+        self._ingress.tell(self._failures.due(time.time_ns() // 1_000_000))
         self._page.idle()  # a sign of work
         self._page.publish(self._pending.statistics())
         for number, counts in self._ingress.source_counts().items():
@@ -284,6 +284,7 @@ def main(argv: list[str]) -> int:
     setproctitle.setproctitle(f"mini_flink {spec.label}")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    console.choose(spec.log, os.environ, spec.job_name)
     console.install(spec.label, spec.console_lock)
     # The supervisor asks a process that hangs where it is.
     console.show_place_on(signal.SIGUSR1, render_running)

@@ -204,6 +204,7 @@ def main(argv: list[str]) -> int:
     setproctitle.setproctitle(f"mini_flink {spec.role}")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    console.choose(spec.log, os.environ, spec.job_name)
     console.install(spec.role, spec.console_lock)
     os.nice(NICE)
     # What it writes is nobody's then, and whoever comes next may begin the same generation again.

@@ -90,7 +90,8 @@ def fit(folder: DataFolder, graph: JobGraph, settings: Settings, *, allow_droppe
         succeed(folder, graph, rebuild, tables, settings, epoch=record.epoch)
         way = f"from {record.workers} to {count(workers, 'worker')}" if workers != record.workers else ""
         seconds = time.monotonic() - began_s
-        console.event("info", f"state moved {way or 'to where the changed job has it'} in {seconds:.1f} s")
+        said = f"state moved {way or 'to where the changed job has it'} in {seconds:.1f} s"
+        console.event("info", said, name="state.moved", workers=workers, seconds=seconds)
 
 
 def _final(folder: DataFolder, index: int, settings: Settings, stack: ExitStack) -> LmdbTable:

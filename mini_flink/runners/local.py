@@ -83,9 +83,7 @@ class LocalDoor:
         transport = MemoryTransport(job.network)
         transport.bind(job.gateway_endpoint)
         failures = FailureLog(full_trace=settings.full_trace)
-        self.ingress = GatewayIngress(
-            pending, job.plan, FOLDER_ID, settings, failures, lambda _, text: job.say(text), self._wake
-        )
+        self.ingress = GatewayIngress(pending, job.plan, FOLDER_ID, settings, failures, job.tell, self._wake)
         self.link = GatewayLink(pending, self.ingress, transport, lambda _: None, _raise)
         self.app = GatewayApp(routes_of(job.plan), self.ingress)
         self._transport = transport

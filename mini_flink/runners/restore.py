@@ -84,6 +84,8 @@ def restore_after_power_cut(
             "warn",
             f"the machine went down while {folder.path} was served with durability 'process': going back to "
             f"the {manifest.title}; what was done since {_said(_cut_ms(manifest))} is lost",
+            name="restore.power_cut",
+            snapshot=manifest.id,
         )
         _take_over(parts, rebuild, folder, graph, settings, POWER_CUT)
     finally:
@@ -130,7 +132,8 @@ def _drop(folder: DataFolder, manifest: Manifest, *, yes: bool) -> None:
             f"restoring the {manifest.title} drops {what}",
             help="--yes drops it; another --data-dir keeps both",
         )
-    console.event("warn", f"restoring the {manifest.title} drops {what}")
+    said = f"restoring the {manifest.title} drops {what}"
+    console.event("warn", said, name="restore.drops", snapshot=manifest.id)
 
 
 # --- the way ----------------------------------------------------------------------------------------------

@@ -59,6 +59,8 @@ def serve(
     """
     setproctitle.setproctitle(SUPERVISOR_TITLE)
     faults.enable(SUPERVISOR)
+    if console.choose(settings.log, os.environ):
+        console.install("", "")  # programs read it: what the job prints while it is loaded is an object, too
     with closing(ExitStack()) as stack:
         server = _Server(stack, settings, job, arrival, child_modules)
         with getting_on("starting: the state that is there is looked at"):
@@ -94,6 +96,7 @@ class _Server:
         self._sources = PinnedSources()
         self.graph = load_graph(job, quiet=False, sources=self._sources)
         self.folder = _open_folder(self.settings, self.graph, self.origin.directory, arrival)
+        console.name_job(self.graph.name)
         stack.callback(self.folder.close)
         _say_if_it_was_upgraded(self.folder, job)
         self._listeners.share_among(_gateways(settings))
@@ -183,6 +186,8 @@ def _say_if_it_was_upgraded(folder: DataFolder, job: JobTarget) -> None:
         console.event(
             "info",
             f"this folder was last served from {last} (upgraded to at {since}); now from {job.words}",
+            name="folder.served_from_other",
+            last=last,
         )
 
 

@@ -79,7 +79,8 @@ class Progress:
         now_s = time.monotonic()
         if now_s >= self._due_s:
             self._due_s = now_s + SAY_EVERY_S
-            console.event("info", f"{self._what}: {self._items:,} items so far")
+            said = f"{self._what}: {self._items:,} items so far"
+            console.event("info", said, name="state.progress", items=self._items)
 
 
 class _Watched:

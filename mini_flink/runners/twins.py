@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 from mini_flink import plan as plans
 from mini_flink import wire
@@ -67,7 +68,7 @@ class TwinWorker:
             job.settings,
             devices,
             NoProgressPage(),
-            job.say,
+            job.tell,
         )
         self.worker.recover()
         self.worker.secure()
@@ -113,6 +114,10 @@ class TwinJob:
         self.network = MemoryNetwork()
         self.gateway_endpoint = f"memory://{gateway_name(0)}.1"
         self.workers = [TwinWorker(self, index) for index in range(workers)]
+
+    def tell(self, _level: str, text: str, /, **_fields: Any) -> None:
+        """To the person at the terminal: no program reads what is said here."""
+        self.say(text)
 
     def start(self) -> None:
         """Start every worker."""

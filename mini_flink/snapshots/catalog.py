@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 from mini_flink.errors import (
     CorruptionError,
@@ -22,6 +23,7 @@ from mini_flink.errors import (
     SnapshotError,
     SnapshotMissingError,
 )
+from mini_flink.events import Say
 from mini_flink.snapshots import manifest as manifests
 from mini_flink.snapshots.base import SnapshotStore
 from mini_flink.snapshots.item_file import check_file, check_size
@@ -43,11 +45,7 @@ class Damaged:
     reason: str
 
 
-Tell = Callable[[str, str], None]
-"""Says something to people: its level and a text, as ``console.event`` does."""
-
-
-def _warn(level: str, text: str) -> None:
+def _warn(level: str, text: str, /, **_fields: Any) -> None:
     """In a program that uses us as a library only warnings are of interest."""
     if level == "warn":
         warnings.warn(text, stacklevel=2)
@@ -59,7 +57,7 @@ class Catalog:
     ``tell`` hears what is passed over, and of what takes long.
     """
 
-    def __init__(self, store: SnapshotStore, tell: Tell = _warn) -> None:
+    def __init__(self, store: SnapshotStore, tell: Say = _warn) -> None:
         self.store = store
         self._tell = tell
 
@@ -101,7 +99,9 @@ class Catalog:
             if isinstance(entry, Manifest) and not problems:
                 return entry
             title = f"snapshot {entry.id}" if isinstance(entry, Damaged) else entry.title
-            self._tell("warn", f"the {title} is damaged and passed over: {problems[0]}")
+            self._tell(
+                "warn", f"the {title} is damaged and passed over: {problems[0]}", name="snapshot.damaged"
+            )
         return None
 
     def latest(self, job: str | None = None) -> Manifest:
@@ -147,7 +147,9 @@ class Catalog:
         """Reads everything; what is wrong, file by file. Empty for a snapshot that can be restored."""
         if manifest.total_bytes >= _LONG_BYTES:
             size_mib = manifest.total_bytes >> 20
-            self._tell("info", f"the {manifest.title} is being verified: {size_mib:,} MiB")
+            self._tell(
+                "info", f"the {manifest.title} is being verified: {size_mib:,} MiB", name="snapshot.verifying"
+            )
         return _problems(lambda entry: check_file(self.store, entry), manifest)
 
     def check_whole(self, manifest: Manifest, *, contents: bool = True) -> None:
@@ -248,7 +250,7 @@ class Catalog:
 
 
 def find(
-    text: str, directory: str, default_location: str, tell: Tell = _warn
+    text: str, directory: str, default_location: str, tell: Say = _warn
 ) -> tuple[SnapshotStore, Manifest]:
     """The whole snapshot that ``text`` names: ``latest``, an id, or a path or URL as in ``locate``.
 
@@ -267,9 +269,7 @@ def is_in_default_location(text: str) -> bool:
     return text == LATEST or manifests.parse_id(text) is not None
 
 
-def locate(
-    text: str, directory: str, default_location: str, tell: Tell = _warn
-) -> tuple[Catalog, str | None]:
+def locate(text: str, directory: str, default_location: str, tell: Say = _warn) -> tuple[Catalog, str | None]:
     """Where to look for what ``text`` names, and its id; None for the latest there.
 
     ``latest`` and ids are looked for in ``default_location``; a path or URL is that of a snapshot or of a

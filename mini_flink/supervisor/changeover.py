@@ -128,6 +128,8 @@ class Changeover:
         self._now_ms = now_ms
         self._began_ms = self._began_ms or now_ms
         self._attempt += 1
+        said = f"{self._goal.kind} begins"
+        console.note(said, name="changeover.begun", kind=self._goal.kind, attempt=self._attempt)
         self._retry = False
         self._held_ms = None
         self._workers, self._gateways = [], []
@@ -334,7 +336,8 @@ class Changeover:
         }
         workers = count(self._next.workers, "worker")
         what = f"{self._goal.kind} done: {workers}, clients waited {pause_ms / 1000:.2f} s"
-        console.event("ok", what)
+        told = {name: value for name, value in self.result.items() if name not in ("ok", "phases_ms")}
+        console.event("ok", what, name="changeover.ended", kind=self._goal.kind, **told)
 
     # --- who has done what was asked --------------------------------------------------------------------
 
@@ -496,7 +499,9 @@ class Changeover:
         self._retry = retry and self._attempt < ATTEMPTS and not self._cancelled
         self._failure = (reason, exit_code)
         back = "came to nothing, the server goes on as it was"
-        console.event("warn", f"{self._goal.kind} {back}: {reason.rstrip().removeprefix('error: ')}")
+        why = reason.rstrip().removeprefix("error: ")
+        said = f"{self._goal.kind} {back}: {why}"
+        console.event("warn", said, name="changeover.failed", kind=self._goal.kind, retried=self._retry)
         self._enter(ABORT)
         self._held_ms = None
         leaving = list(self._fleet.others)

@@ -133,6 +133,8 @@ class Fleet:
                 "job": plan.job.as_dict(),
                 "sources": plan.sources,
                 "label": f"worker {index}",
+                "log": plan.settings.log,
+                "job_name": plan.job_name,
                 "console_lock": plan.console_lock,
             }
             self._spares[worker_name(index)] = [

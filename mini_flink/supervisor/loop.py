@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -51,6 +50,8 @@ ASKER_MS = 5_000
 SLOW_START_MS = 1_000
 SLOW_START_REPEAT_MS = 5_000
 _RECEIVE_LIMIT = 100
+DIED = {"worker": "worker.died", "gateway": "gateway.died"}
+BACK = {"worker": "worker.back", "gateway": "gateway.back"}
 _KNOWN_EXITS = range(64, 79)
 
 
@@ -160,7 +161,7 @@ class Supervisor:
         except StorageFullError as error:
             text = f"{', '.join(member.title for member in starting)} must wait: {error.message}"
             if text != self._last_wait:  # it is tried again every second, and said once
-                console.event("warn", text)
+                console.event("warn", text, name="process.waits")
             self._last_wait = text
             for member in starting:
                 if not member.running:
@@ -174,7 +175,7 @@ class Supervisor:
         try:
             message = wire.decode(data)
         except DecodeError as error:
-            console.event("warn", f"a message was not understood: {error.message}")
+            console.event("warn", f"a message was not understood: {error.message}", name="message.unknown")
             return
         if not isinstance(message, wire.Control):
             return
@@ -207,10 +208,18 @@ class Supervisor:
         for warning in data.get("warnings", ()):
             if warning not in self._warnings:
                 self._warnings.add(warning)
-                console.event("warn", warning)
+                console.event("warn", warning, name="start.warned")
         if member.died_at_ms is not None and member.pid is not None:
             seconds = (self._now_ms - member.died_at_ms) / 1000
-            console.event("ok", words.came_back(member.title, member.pid, seconds, redone))
+            console.event(
+                "ok",
+                words.came_back(member.title, member.pid, seconds, redone),
+                name=BACK[member.role],
+                which=member.title,
+                pid=member.pid,
+                seconds=seconds,
+                redone=redone,
+            )
             member.died_at_ms = None
         if self._state == STARTING and all(each.state == READY for each in self._fleet):
             self._serve()
@@ -219,13 +228,22 @@ class Supervisor:
         """Everything is up: only now may anyone say so."""
         self._state = SERVING
         self._folder.mark_ready(self._settings.durability)
-        _say(self._banner(self._redone))
+        console.say(
+            self._banner(self._redone),
+            name="server.ready",
+            url=self._url,
+            workers=self._fleet.plan.workers,
+            gateways=self._fleet.plan.gateways,
+            durability=self._settings.durability,
+            data_dir=self._fleet.plan.data_dir,
+            redone=self._redone,
+        )
         self._manager.ready(self._status_line())
 
     def _fail(self, text: str, exit_code: int) -> None:
         """No restart will help. What was answered is committed: the processes are just killed."""
         if self._state != ENDED:
-            _say(text.rstrip("\n"))
+            console.say(text.rstrip("\n"), name="server.failed", level="error", exit_code=exit_code)
             self._exit_code = exit_code
             self._state = ENDED
             self._unbind_folder()
@@ -371,7 +389,9 @@ class Supervisor:
             return
         cause = describe_exit(status) + (f" ({ended})" if ended else "")
         self._snapshots.died(member, self._now_ms)
-        console.event("warn", words.died(member.title, pid, cause, pending_requests(self._fleet)))
+        waiting = pending_requests(self._fleet)
+        facts: dict[str, Any] = {"which": member.title, "pid": pid, "cause": cause, "waiting": waiting}
+        console.event("warn", words.died(member.title, pid, cause, waiting), name=DIED[member.role], **facts)
         member.state = WAITING
         if member.died_at_ms is None:
             member.died_at_ms = self._now_ms
@@ -399,7 +419,7 @@ class Supervisor:
         if self._state == STARTING and _due(self._slow_start_due_ms, self._now_ms):
             self._slow_start_due_ms = self._now_ms + SLOW_START_REPEAT_MS
             missing = [member.title for member in self._fleet if member.state != READY]
-            console.event("info", words.still_starting(missing))
+            console.event("info", words.still_starting(missing), name="start.waiting", missing=missing)
 
     def _take_stuck(self, member: Member, stuck: Stuck) -> None:
         operator = self._fleet.plan.operator_names.get(stuck.operator, "")
@@ -407,7 +427,8 @@ class Supervisor:
         if stuck.kill:
             member.kill(what)
         else:
-            console.event("warn", f"{member.title} (pid {member.pid}) is {what}")
+            facts: dict[str, Any] = {"which": member.title, "pid": member.pid, "operator": operator}
+            console.event("warn", f"{member.title} (pid {member.pid}) is {what}", name="hang.warned", **facts)
             if member.pid is not None and not procfs.is_stopped(member.pid):
                 # A stopped process would answer when it goes on, and is nowhere then.
                 member.show_stack()
@@ -418,7 +439,7 @@ class Supervisor:
         if self._state in (STARTING, SERVING):
             self._begin_stop()
         elif number == signal.SIGINT and self._state != ENDED:
-            _say(words.cut_short(self._fleet.plan.data_dir))
+            console.say(words.cut_short(self._fleet.plan.data_dir), name="server.cut_short", level="warn")
             self._exit_code = EXIT_INTERRUPTED
             self._state = ENDED
 
@@ -427,7 +448,9 @@ class Supervisor:
         if self._changeover is not None:
             self._changeover.cancel("the server is told to stop", self._now_ms)
         pending = pending_requests(self._fleet)
-        _say(words.stopping(pending, self._settings.shutdown_grace_ms))
+        grace_ms = self._settings.shutdown_grace_ms
+        said = words.stopping(pending, grace_ms)
+        console.say(said, name="server.stopping", pending=pending, grace_ms=grace_ms)
         self._stop_began_ms = self._now_ms
         self._state = DRAINING
         self._manager.stopping(self._status_line())
@@ -465,12 +488,13 @@ class Supervisor:
             try:
                 self._folder.mark_clean()
             except StorageError as error:
-                console.event("warn", error.message)
+                console.event("warn", error.message, name="folder.not_marked")
         # Workers have a gauge of that name too, for records.
-        totals = {"pending": total(self._fleet.gateways, "pending")}
+        totals: dict[str, Any] = {"pending": total(self._fleet.gateways, "pending")}
         totals |= {name: total(self._fleet, name) for name in ("answered", "timed_out")}
         seconds = (self._now_ms - self._stop_began_ms) / 1000
-        _say(words.stopped(seconds, totals, self._fleet.plan.data_dir))
+        said = words.stopped(seconds, totals, self._fleet.plan.data_dir)
+        console.say(said, name="server.stopped", seconds=seconds, **totals)
 
 
 def _due(at_ms: int | None, now_ms: int) -> bool:
@@ -479,9 +503,3 @@ def _due(at_ms: int | None, now_ms: int) -> bool:
 
 def _monotonic_ms() -> int:
     return time.monotonic_ns() // 1_000_000
-
-
-def _say(text: str) -> None:
-    """To the person at the terminal: stdout is left to the job."""
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()

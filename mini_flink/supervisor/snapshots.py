@@ -166,7 +166,8 @@ class SnapshotDirector:
         wish, self._wish = self._wish, None
         self._facts["failed"] += 1
         self._facts["last_failure"] = reason
-        console.event("warn", f"a {wish.kind if wish else SNAPSHOT} failed: {reason}")
+        kind = wish.kind if wish else SNAPSHOT
+        console.event("warn", f"a {kind} failed: {reason}", name="snapshot.failed", kind=kind, reason=reason)
         self._fleet.send(
             self._fleet.workers, wire.SNAPSHOT_END, {"epoch": self._folder.record.epoch, "complete": False}
         )
@@ -248,7 +249,8 @@ class SnapshotDirector:
             self._since_base = self._since_base + 1 if has_delta else 0
             self._last = manifest
         self._facts["completed"] += 1
-        self._facts["last"] = summary(manifest, wish.location)
+        self._facts["last"] = facts = summary(manifest, wish.location)
+        console.note(f"the {manifest.title} is complete", name="snapshot.completed", **facts)
         self._fleet.send(
             self._fleet.workers, wire.SNAPSHOT_END, {"epoch": manifest.epoch, "complete": is_chained}
         )

@@ -93,6 +93,7 @@ def build_spec(
         task=dict(member.task),
         listen_fd=listen_fd,
         sources=plan.sources,
+        job_name=plan.job_name,
     )
 
 

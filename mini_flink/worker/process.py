@@ -87,7 +87,7 @@ class WorkerProcess:
             self._loop()
             clean = self._close()
         except MiniFlinkError as error:
-            console.event("error", render_error(error))
+            console.event("error", render_error(error), name="worker.failed", error=type(error).__name__)
             return error.exit_code
         self._transport.close()
         return 0 if clean else EXIT_STORAGE
@@ -114,7 +114,7 @@ class WorkerProcess:
             self._settings,
             self._devices,
             self._page,
-            lambda text: console.event("error", text),
+            console.event,
             self._captured,
             metrics,
         )
@@ -137,7 +137,7 @@ class WorkerProcess:
             try:
                 return self._worker.secure()
             except StorageFullError as error:
-                console.event("error", render_error(error))
+                console.event("error", render_error(error), name="storage.full")
             if self._spec.alive_fd in self._transport.wait(SPACE_RETRY_MS, [self._spec.alive_fd]):
                 self._orphaned()
 
@@ -335,9 +335,10 @@ def _say_storage_full(full: bool) -> None:
             "error",
             "no space left for the next commit: nothing is taken in, clients hear 503, nothing is lost. "
             "It goes on by itself when there is space again",
+            name="storage.full",
         )
     else:
-        console.event("ok", "there is space again: work goes on")
+        console.event("ok", "there is space again: work goes on", name="storage.free")
 
 
 def main(argv: list[str]) -> int:

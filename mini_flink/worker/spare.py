@@ -33,9 +33,11 @@ def called(arguments: list[str]) -> Called:
     """
     if arguments[0] != SPARE:
         spec = ProcessSpec.read(arguments[0])
+        console.choose(spec.log, os.environ, spec.job_name)
         console.install(spec.label, spec.console_lock)
         return Called(spec, None)
     task = json.loads(arguments[1])
+    console.choose(task["log"], os.environ, task["job_name"])
     console.install(task["label"], task["console_lock"])
     graph: JobGraph | None = None
     try:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mini_flink import ids, keys, wire
 from mini_flink.errors import DecodeError, Location, RecordError
-from mini_flink.failures import Failure, FailureLog, describe
+from mini_flink.events import Say
+from mini_flink.failures import Failure, FailureLog, Notice, describe
 from mini_flink.operators.failure import OperatorFailure
 
 LETTER_FORMAT = 1
@@ -27,7 +28,7 @@ class Undertaker:
         uids: Mapping[int, str],
         locations: Mapping[int, Location],
         log: FailureLog,
-        say: Callable[[str], None],
+        say: Say,
     ) -> None:
         self._worker = worker
         self._incarnation = incarnation
@@ -49,9 +50,7 @@ class Undertaker:
         request_id = self._request_id(record)
         key = _key_text(record.key)
         made = error.location or self._locations.get(record.stage)
-        text = self._log.record(Failure(operator, cause, key, request_id, error_id, made), now_ms)
-        if text:
-            self._say(text)
+        self._tell(self._log.record(Failure(operator, cause, key, request_id, error_id, made), now_ms))
         return error_id, operator, self._letter(record, error_id, operator, describe(cause, made), now_ms)
 
     def _bury_unrouted(self, record: wire.Record, now_ms: int) -> tuple[str, str, bytes]:
@@ -89,15 +88,15 @@ class Undertaker:
 
     def say_repeats(self, now_ms: int) -> None:
         """Print the counts of repeated failures that are due."""
-        text = self._log.due(now_ms)
-        if text:
-            self._say(text)
+        self._tell(self._log.due(now_ms))
 
     def close(self) -> None:
         """Print the counts that are still open."""
-        text = self._log.close()
-        if text:
-            self._say(text)
+        self._tell(self._log.close())
+
+    def _tell(self, notices: Iterable[Notice]) -> None:
+        for notice in notices:
+            self._say("error", notice.text, name=notice.name, plain=notice.plain, **notice.fields)
 
 
 def _key_text(key: bytes | None) -> str:

@@ -14,6 +14,7 @@ from mini_flink import wire
 from mini_flink.config import Settings
 from mini_flink.core.base import Identity, Limits, Progress
 from mini_flink.core.engine import Engine
+from mini_flink.events import Say
 from mini_flink.failures import FailureLog
 from mini_flink.ids import gateway_name, worker_name
 from mini_flink.metrics import Registry as Metrics
@@ -79,7 +80,7 @@ class Worker:
         settings: Settings,
         devices: Devices,
         progress: Progress,
-        say: Callable[[str], None],
+        say: Say,
         captured: Callable[[Capture], None] = release,
         metrics: Metrics | None = None,
     ) -> None:

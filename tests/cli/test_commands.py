@@ -22,7 +22,7 @@ SPOILERS = ("MINI_FLINK_", "NO_COLOR", "FORCE_COLOR")
 
 def environment(**extra: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(SPOILERS)}
-    return {**kept, "PYTHONPATH": str(ROOT), **extra}
+    return {**kept, "PYTHONPATH": str(ROOT), "MINI_FLINK_LOG": "text", **extra}
 
 
 def run(*words: str, cwd: Path = ROOT, **extra: str) -> subprocess.CompletedProcess[str]:
@@ -177,7 +177,11 @@ def test_serve_hands_over_settings_and_job(tmp_path):
     settings, job, arrival = json.loads(done.stdout)
     assert (done.returncode, arrival) == (7, [None, False, False])
     assert (settings["port"], settings["full_trace"], settings["workers"]) == (0, True, None)
-    assert settings["origins"] == {"port": "--port", "full_trace": "--full-trace"}
+    assert settings["origins"] == {
+        "port": "--port",
+        "full_trace": "--full-trace",
+        "log": "MINI_FLINK_LOG",
+    }
     assert job == {
         "target": "shop.py",
         "is_module": False,

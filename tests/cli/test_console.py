@@ -236,9 +236,9 @@ def test_logging_speaks_from_info_unless_the_job_decided(tmp_path):
 
 def test_events_of_the_server(tmp_path, capsys):
     now = datetime(2026, 1, 5, 10, 14, 31, 204_900)
-    console.event("warn", "worker 1 died", now=now)
+    console.event("warn", "worker 1 died", name="worker.died", now=now)
     assert capsys.readouterr().err == "10:14:31.204  warn   worker 1 died\n"
-    done = run("console.event('error', 'KeyError\\n  --> job.py:1\\n')", tmp_path)
+    done = run("console.event('error', 'KeyError\\n  --> job.py:1\\n', name='record.failed')", tmp_path)
     first, second = done.stderr.splitlines()
     assert first.endswith("  error  worker 0: KeyError")
     assert second == "  --> job.py:1"
@@ -259,6 +259,7 @@ def test_the_streams_behave_like_streams(tmp_path):
 
 
 def test_the_module_imports_nothing_that_only_linux_has():
-    code = "import sys; sys.modules['fcntl'] = None; import mini_flink.console as c; c.event('info', 'x')"
+    code = "import sys; sys.modules['fcntl'] = None; import mini_flink.console as c; "
+    code += "c.event('info', 'x', name='start.warned')"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=30)

@@ -36,7 +36,7 @@ def worker(folder: Path, **settings: bool) -> Worker:
     devices = Devices(log, table, MemoryTransport(MemoryNetwork()), InlineBackground())
     identity, place = Identity("w0", 1), Place(0, 0, 0, {number: uid for uid, number in plan.numbers.items()})
     configured = Settings(durability="process", batch_records=1, **settings)  # type: ignore[arg-type]
-    return Worker(identity, place, plan, configured, devices, NoProgressPage(), lambda _: None)
+    return Worker(identity, place, plan, configured, devices, NoProgressPage(), lambda *_, **__: None)
 
 
 def damage_the_second_of_several_commits(folder: Path) -> None:

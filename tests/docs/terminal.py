@@ -49,6 +49,7 @@ class Terminal:
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("MINI_FLINK_")},
             "MINI_FLINK_PORT": str(self.port),
+            "MINI_FLINK_LOG": "text",  # the words for people, also where this runs in a container
             "PYTHONPATH": str(folder / "dependencies"),
             "PIP_NO_BUILD_ISOLATION": "0",  # pip's way to say: without isolation
             "PIP_NO_INDEX": "1",

@@ -257,6 +257,23 @@ def test_whose_files_are_the_users(tmp_path):
     assert not is_users(str(tmp_path / "site-packages" / "job.py"))
 
 
+class Log:
+    """A log of failures, and what it says as one text."""
+
+    def __init__(self, *, full_trace: bool = False) -> None:
+        self._log = FailureLog(full_trace=full_trace)
+        self.next_due_ms = self._log.next_due_ms
+
+    def record(self, failure: Failure, now_ms: int) -> str:
+        return "".join(notice.text for notice in self._log.record(failure, now_ms))
+
+    def due(self, now_ms: int) -> str:
+        return "".join(notice.text for notice in self._log.due(now_ms))
+
+    def close(self) -> str:
+        return "".join(notice.text for notice in self._log.close())
+
+
 class TestFailureLog:
     @pytest.fixture
     def failing(self, load):
@@ -264,7 +281,7 @@ class TestFailureLog:
         return lambda name="f", operator="total": Failure(operator, raised(names[name], {}))
 
     def test_a_thousand_equal_failures_are_one_print_and_a_count(self, failing):
-        log = FailureLog()
+        log = Log()
         assert "--> job.py:2" in log.record(failing(), 1_000)
         assert log.next_due_ms() is None
         assert [log.record(failing(), 1_000 + i) for i in range(999)] == [""] * 999
@@ -276,7 +293,7 @@ class TestFailureLog:
         assert "--> job.py:2" in log.record(failing(), 11_001)
 
     def test_the_count_is_said_before_the_next_print(self, failing):
-        log = FailureLog()
+        log = Log()
         log.record(failing(), 0)
         log.record(failing(), 1)
         said = log.record(failing(), 50_000)
@@ -284,14 +301,14 @@ class TestFailureLog:
         assert "--> job.py:2" in said
 
     def test_another_place_operator_or_type_is_another_kind(self, failing, load):
-        log = FailureLog()
+        log = Log()
         assert log.record(failing(), 0)
         assert log.record(failing("g"), 0)
         assert log.record(failing("f", "other"), 0)
         assert log.record(failing(), 0) == ""
 
     def test_without_a_place_of_the_users_the_message_tells_kinds_apart(self):
-        log = FailureLog()
+        log = Log()
         for message in ("a reply holds NaN", "a reply holds a coroutine", "it takes 17 bytes"):
             assert log.record(Failure("reply-7", RecordError(message)), 0)
             assert log.record(Failure("reply-7", RecordError(message)), 0) == ""
@@ -301,7 +318,7 @@ class TestFailureLog:
         )
 
     def test_the_memory_for_kinds_is_bounded(self, failing):
-        log = FailureLog()
+        log = Log()
         log.record(failing("f", "first"), 0)
         log.record(failing("f", "first"), 0)
         said = "".join(log.record(failing("f", f"operator {i}"), 0) for i in range(WINDOWS_LIMIT))
@@ -309,15 +326,35 @@ class TestFailureLog:
         assert log.record(failing("f", "first"), 0).startswith("KeyError")
 
     def test_what_is_open_is_said_at_the_end(self, failing):
-        log = FailureLog()
+        log = Log()
         log.record(failing(), 0)
         assert log.close() == ""
         log.record(failing(), 0)
         log.record(failing(), 0)
         assert log.close().startswith("… 1 more like it")
 
+    def test_what_programs_read_has_no_values_of_records(self, load):
+        names = load("def f(v):\n    raise ValueError(f'no stock of {v}')\n")
+        failure = Failure("total", raised(names["f"], "socks"), "'alice'", "00c0-01", "0-1-1")
+        for full_trace in (False, True):
+            (notice,) = FailureLog(full_trace=full_trace).record(failure, 0)
+            assert "socks" in notice.text
+            assert "'alice'" in notice.text
+            assert "socks" not in notice.plain
+            assert "alice" not in notice.plain
+            assert "job.py" in notice.plain
+            location = notice.fields["location"]
+            assert location.endswith("job.py:2")
+            assert notice.fields == {
+                "operator": "total",
+                "error": "ValueError",
+                "error_id": "0-1-1",
+                "request": "00c0-01",
+                "location": location,
+            }
+
     def test_all_frames_on_request(self, failing):
-        assert "Traceback (most recent call last)" in FailureLog(full_trace=True).record(failing(), 0)
+        assert "Traceback (most recent call last)" in Log(full_trace=True).record(failing(), 0)
 
 
 def test_an_error_of_the_start_is_at_most_eight_lines_and_ends_in_help(load, tmp_path):

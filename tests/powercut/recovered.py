@@ -62,7 +62,7 @@ class _Recovered(ExitStack):
             SETTINGS,
             Devices(log, table, self._inbox, InlineBackground()),
             NoProgressPage(),
-            lambda _: None,
+            lambda *_, **__: None,
         )
         self._worker.recover()
         self._worker.secure()

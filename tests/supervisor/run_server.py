@@ -12,8 +12,9 @@ from mini_flink.runners.server import serve
 
 if __name__ == "__main__":
     modules = dict.fromkeys(("worker", "gateway"), "tests.supervisor.stand_in")
+    settings = Settings(**{"log": "text", **json.loads(sys.argv[2])})
     try:
-        code = serve(Settings(**json.loads(sys.argv[2])), JobTarget.parse(sys.argv[1]), child_modules=modules)
+        code = serve(settings, JobTarget.parse(sys.argv[1]), child_modules=modules)
     except MiniFlinkError as error:
         print(f"error: {error.message}\n  = help: {error.help}", file=sys.stderr)
         code = error.exit_code

@@ -31,6 +31,8 @@ def spare(tmp_path: Path) -> Iterator[Spare]:
     task = {
         "job": JobTarget.parse("job.py", directory=str(tmp_path)).as_dict(),
         "label": "worker 0",
+        "log": "text",
+        "job_name": "spare",
         "console_lock": str(tmp_path / "lock"),
     }
     alive_fd, writer = os.pipe()
@@ -65,6 +67,7 @@ def test_it_ends_with_the_supervisor(tmp_path: Path) -> None:
     reader, writer = os.pipe()
     task = (
         '{"job": {"target": "gone.py", "is_module": false, "args": [], "directory": "/"}, '
+        '"log": "text", "job_name": "", '
         f'"label": "worker 0", "console_lock": "{tmp_path}/lock", "descriptor": {reader}}}'
     )
     words = [sys.executable, "-m", "mini_flink.worker", "--spare", task]
