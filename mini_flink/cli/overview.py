@@ -11,6 +11,7 @@ COMMANDS = (
     ("upgrade", "mini_flink.cli.upgrade", "give a running server a new version of its job"),
     ("savepoint", "mini_flink.cli.savepoint", "take a snapshot of a running server, to keep"),
     ("dead-letters", "mini_flink.cli.dead_letters", "list the records that failed"),
+    ("systemd", "mini_flink.cli.systemd", "install a job as a service of systemd"),
     ("snapshot", "mini_flink.cli.snapshot", "list, show and verify snapshots"),
 )
 PROGRAM = "python -m mini_flink"
