@@ -16,23 +16,30 @@ from collections.abc import Iterable, Iterator, Mapping
 from mini_flink import procfs
 
 EXTEND_EVERY_MS = 5_000
+RETRY_MS = 100
 EXTENSION_US = 30_000_000
 STALLED_MS = 60_000
 """A process that is to start or to end and does nothing at all for so long: nobody is mending that."""
 
 
-def notify(*lines: str) -> None:
-    """Send ``lines`` such as ``READY=1`` to the service manager, if there is one."""
+def notify(*lines: str) -> bool:
+    """Send ``lines`` such as ``READY=1`` to the service manager, if there is one.
+
+    False if it does not take any just now: nobody who serves waits for it.
+    """
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
-        return
+        return True
     if address.startswith("@"):
         address = "\0" + address[1:]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
         try:
-            channel.sendto("\n".join(lines).encode(), address)
-        except OSError:
-            return
+            channel.sendto("\n".join(lines).encode(), socket.MSG_DONTWAIT, address)
+        except BlockingIOError:
+            return False
+        except OSError:  # there is nobody
+            return True
+    return True
 
 
 def watchdog_interval_ms(environment: Mapping[str, str], pid: int) -> int | None:
@@ -58,22 +65,25 @@ class ServiceManager:
         self._watchdog_ms = watchdog_interval_ms(os.environ, os.getpid()) if self._listens else None
         self._watchdog_due_ms = self._extend_due_ms = now_ms
         self._status = ""
+        self._unsent: dict[str, str] = {}
+        self._retry_due_ms = now_ms
         self._moved: dict[int, tuple[int, int]] = {}
 
     def due_ms(self, *, in_between: bool) -> int | None:
         """When ``step`` has to be called next; ``in_between``: while it starts or stops."""
         due = [self._watchdog_due_ms] * (self._watchdog_ms is not None)
         due += [self._extend_due_ms] * (self._listens and in_between)
+        due += [self._retry_due_ms] * bool(self._unsent)
         return min(due, default=None)
 
     def step(self, now_ms: int, status: str, waited_for: Iterable[int], *, in_between: bool) -> None:
         """Tell what there is to tell: a new ``status`` at once, the rest when it is due."""
         if not self._listens:
             return
-        lines = []
         if status != self._status:
             self._status = status
-            lines.append(f"STATUS={status}")
+            self._unsent["STATUS"] = status
+        lines = [f"{name}={text}" for name, text in self._unsent.items()]
         is_watched = self._watchdog_ms is not None and now_ms >= self._watchdog_due_ms
         is_extended = in_between and now_ms >= self._extend_due_ms
         if (is_watched or is_extended) and not self._stalled(now_ms, waited_for):
@@ -83,21 +93,25 @@ class ServiceManager:
             self._watchdog_due_ms = now_ms + (self._watchdog_ms or 0)
         if is_extended:
             self._extend_due_ms = now_ms + EXTEND_EVERY_MS
-        if lines:
-            notify(*lines)
+        if lines and notify(*lines):
+            self._unsent.clear()
+        self._retry_due_ms = now_ms + RETRY_MS
 
     def ready(self, status: str) -> None:
         """Requests succeed."""
-        self._tell("READY=1", status)
+        self._tell("READY", status)
 
     def stopping(self, status: str) -> None:
         """It was told to stop."""
-        self._tell("STOPPING=1", status)
+        self._tell("STOPPING", status)
         self._extend_due_ms = 0  # its time is the stop's from here on
 
     def _tell(self, word: str, status: str) -> None:
         self._status = status
-        notify(word, f"STATUS={status}")
+        self._unsent.pop("STATUS", None)
+        self._unsent |= {word: "1", "STATUS": status}
+        if notify(*(f"{name}={text}" for name, text in self._unsent.items())):
+            self._unsent.clear()
 
     def _stalled(self, now_ms: int, waited_for: Iterable[int]) -> bool:
         """Whether one of the processes has not moved for too long."""

@@ -1,0 +1,180 @@
+"""The files of one job under systemd: the templates as shipped, and what is this job's own.
+
+    /etc/systemd/system/mini-flink@.service, .socket, mini-flink.slice     the templates
+    /etc/systemd/system/mini-flink@NAME.service.d/10-install.conf          interpreter, job and its arguments
+    /etc/systemd/system/mini-flink@NAME.socket.d/10-install.conf           host and port
+    /etc/mini-flink/NAME/mini_flink.toml, job.py                           settings and a copy of the job
+
+A job that is a module is run by its name. Owns those paths and texts; writes all of them or, where a file is
+there with other content, none. Never talks to systemd: what to type is said. Called by the command line.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mini_flink.config import Settings
+from mini_flink.config_layers import CONFIG_FILE
+from mini_flink.errors import EXIT_TRY_AGAIN, ConfigError, MiniFlinkError, UsageError
+from mini_flink.jobs import JobTarget
+from mini_flink.runners.check import check
+
+TEMPLATES = ("mini-flink@.service", "mini-flink@.socket", "mini-flink.slice")
+UNITS = "/etc/systemd/system"
+CONFIGURATION = "/etc/mini-flink"
+DROP_IN = "10-install.conf"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_PLAIN = re.compile(r"[A-Za-z0-9_./:=,@+-]+")
+
+
+class ChangedFilesError(MiniFlinkError):
+    """Files are there that say something else; they may have been edited."""
+
+    exit_code = EXIT_TRY_AGAIN
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """What was written, or would be, by its absolute path in the system, and how to go on."""
+
+    name: str
+    written: tuple[str, ...]
+    commands: tuple[str, ...]
+
+
+def install(
+    settings: Settings,
+    job: JobTarget,
+    *,
+    name: str | None,
+    root: str,
+    force: bool,
+    dry_run: bool,
+) -> Installed:
+    """Put the files of ``job`` below ``root``, once it is known to start."""
+    checked = check(settings, job, against=None, allow_dropped=False)
+    instance = name or str(checked.report["job"])
+    if not _NAME.fullmatch(instance):
+        raise UsageError(
+            f"{instance!r} is no name for a unit", help="letters, digits, - and _: --name orders"
+        )
+    files = _files(settings, job, instance)
+    written = [path for path, content in files.items() if _read(_below(root, path)) != content]
+    changed = [path for path in written if os.path.exists(_below(root, path))]
+    if changed and not force:
+        error = ChangedFilesError(
+            "files are there that say something else; nothing was written",
+            help="look at them, and let them be written anew with --force",
+        )
+        error.details = tuple(changed)
+        raise error
+    if not dry_run:
+        for path in written:
+            _write(_below(root, path), files[path])
+    return Installed(instance, tuple(written), _commands(instance, again=bool(changed)))
+
+
+def _files(settings: Settings, job: JobTarget, name: str) -> Mapping[str, bytes]:
+    here = Path(__file__).parent
+    templates = {f"{UNITS}/{template}": (here / template).read_bytes() for template in TEMPLATES}
+    target, files = _job(job, f"{CONFIGURATION}/{name}")
+    unit = f"{UNITS}/mini-flink@{name}"
+    return {
+        **templates,
+        f"{unit}.service.d/{DROP_IN}": _service(target, job.args).encode(),
+        f"{unit}.socket.d/{DROP_IN}": _socket(settings).encode(),
+        f"{CONFIGURATION}/{name}/{CONFIG_FILE}": _configuration(settings).encode(),
+        **files,
+    }
+
+
+def _job(job: JobTarget, folder: str) -> tuple[str, Mapping[str, bytes]]:
+    """What the job is called in its folder, and the copy of its file: DynamicUser sees no home."""
+    if job.is_module:
+        return job.target, {}
+    return "job.py", {f"{folder}/job.py": Path(job.directory, job.target).read_bytes()}
+
+
+def _service(target: str, args: tuple[str, ...]) -> str:
+    def command(verb: str) -> str:
+        words = [sys.executable, "-m", "mini_flink", verb, target]
+        tail = ["--", *args] if args else []
+        quoted = (*map(_quoted, words), "--data-dir", "${STATE_DIRECTORY}", *map(_quoted, tail))
+        return " ".join(quoted)
+
+    return (
+        f"[Service]\nExecStart=\nExecStart={command('serve')}\nExecReload=\nExecReload={command('upgrade')}\n"
+    )
+
+
+def _quoted(word: str) -> str:
+    """A word of a command as systemd reads it."""
+    word = word.replace("%", "%%").replace("$", "$$")
+    if _PLAIN.fullmatch(word):
+        return word
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
+
+
+def _socket(settings: Settings) -> str:
+    if settings.port == 0:
+        raise ConfigError("systemd needs a port of its own for the job", help="choose one: --port 7071")
+    host = settings.host if settings.host != "localhost" else "127.0.0.1"
+    shown = f"[{host}]" if ":" in host else host
+    return f"[Socket]\nListenStream=\nListenStream={shown}:{settings.port}\n"
+
+
+def _configuration(settings: Settings) -> str:
+    """The settings that are not the defaults; where state and sockets are is systemd's to say."""
+    lines = [f"# The settings of this job: {os.path.basename(sys.executable)} -m mini_flink serve --help"]
+    names = sorted(settings.origins.keys() - {"data_dir", "runtime_dir"})
+    lines += [f"{name} = {_toml(getattr(settings, name))}" for name in names]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):
+        return str(value)
+    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _commands(name: str, *, again: bool) -> tuple[str, ...]:
+    if again:
+        return ("systemctl daemon-reload", f"systemctl reload mini-flink@{name}")
+    units = f"mini-flink@{name}.socket mini-flink@{name}.service"
+    return ("systemctl daemon-reload", f"systemctl enable --now {units}")
+
+
+def _below(root: str, path: str) -> Path:
+    return Path(root, path.removeprefix("/"))
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}", help="run it as root") from error
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Whole or not at all."""
+    draft = path.with_name(f".{path.name}.new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+        draft.write_bytes(content)
+        draft.chmod(0o644)
+        draft.replace(path)
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be written: {error.strerror}", help="run it as root, or below another --root"
+        ) from error
