@@ -264,16 +264,22 @@ class Registry:
         self._unpublished.value += 1
 
     def go_on(self, before: Iterable[tuple[_Row, list[float]]]) -> None:
-        """Before anything is asked for: what predecessors published, of which counters go on."""
-        self._before = {
-            _key(row.name, row.labels): (row, values) for row, values in before if row.kind != GAUGE
-        }
+        """Counters and histograms begin where predecessors left them, also those that are made later."""
+        for row, values in before:
+            key = _key(row.name, row.labels)
+            entry = self._entries.get(key)
+            if entry is None:
+                self._before[key] = row, values
+            elif row.fits(entry.metric):
+                entry.metric.go_on(values)
+        self.version += 1
 
     def entries(self) -> list[_Entry]:
         """What is published: also what only predecessors counted, unless its name means another kind now."""
         mine = list(self._entries.values())
         for row, values in self._before.values():
-            if self._kinds.get(row.name, row.kind) == row.kind and len(mine) < self._limit:
+            known = self._kinds.get(row.name, row.kind)
+            if row.kind != GAUGE and known == row.kind and len(mine) < self._limit:
                 metric = Histogram(row.unit) if row.kind == HISTOGRAM else Counter()
                 if row.fits(metric):
                     metric.go_on(values)
@@ -315,22 +321,27 @@ def forget(path: str) -> None:
 
 
 class Publisher:
-    """Writes a registry's metrics into the file at ``path``, which goes on from what is there."""
+    """Writes a registry's metrics into the file at ``path``. The first time it goes on from what is there:
+    not sooner, since a predecessor may publish until its successor's first word.
+    """
 
     def __init__(self, path: str, registry: Registry) -> None:
         self._path = path
         self._registry = registry
-        self._version = -1
+        self._version: int | None = None
         self._metrics: list[Metric] = []
+        self._has_begun = False
         self._map: mmap.mmap | None = None
         self._sequence = 0
         self._halves_at = 0
         self._half_bytes = 0
-        registry.go_on(_read(path))
 
     def publish(self) -> None:
         """Make the values of this moment those that are read; without space for more, the old ones stay."""
         registry = self._registry
+        if not self._has_begun:
+            self._has_begun = True
+            registry.go_on(_read(self._path))
         if registry.version != self._version:
             try:
                 self._begin_file(registry.entries())

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
@@ -101,15 +101,23 @@ def _refusal(error: Exception) -> Answer:
     return problem.internal_error()
 
 
+def _unnoticed() -> None:
+    """Nobody publishes what is counted here."""
+
+
 class GatewayApp:
-    """All inputs of a job behind one ASGI callable."""
+    """All inputs of a job behind one ASGI callable; ``noticed`` hears of each answer of theirs."""
 
     def __init__(
-        self, routes: Sequence[SourceRoute], ingress: Ingress, metrics: Registry | None = None
+        self,
+        routes: Sequence[SourceRoute],
+        ingress: Ingress,
+        metrics: Registry | None = None,
+        noticed: Callable[[], None] = _unnoticed,
     ) -> None:
         self._ingress = ingress
         registry = metrics or Registry()
-        meters = {path: RouteMeter(registry, path) for path in {route.path for route in routes}}
+        meters = {path: RouteMeter(registry, path, noticed) for path in {route.path for route in routes}}
         self._table = RouteTable(
             [(route, SourceEndpoint(route, ingress, meters[route.path])) for route in routes]
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from mini_flink.gateway.port import Answer, Done
 from mini_flink.metrics import Counter, Registry
@@ -12,9 +13,10 @@ REQUESTS = "mini_flink_requests_total"
 
 
 class RouteMeter:
-    """The metrics of one route."""
+    """The metrics of one route; ``noticed`` hears of each answer."""
 
-    def __init__(self, registry: Registry, route: str) -> None:
+    def __init__(self, registry: Registry, route: str, noticed: Callable[[], None]) -> None:
+        self._noticed = noticed
         self._registry = registry
         self._route = route
         self._seconds = registry.histogram(
@@ -32,6 +34,7 @@ class RouteMeter:
             if counter is None:
                 counter = self._new_status(answer.status)
             counter.value += 1
+            self._noticed()
             done(answer)
 
         return answered

@@ -108,7 +108,7 @@ class GatewayProcess:
             number: OperatorCounters(metrics, self._plan.operators[number].uid, spec.index)
             for number in self._ingress.source_counts()
         }
-        self._app = GatewayApp(routes_of(self._plan), self._ingress, metrics)
+        self._app = GatewayApp(routes_of(self._plan), self._ingress, metrics, self._link.activity.set)
         self._server = HttpServer(settings, self._app, sock)
         loop = asyncio.get_running_loop()
         loop.add_reader(spec.alive_fd, self._orphaned)

@@ -101,7 +101,8 @@ class LmdbTable:
     @property
     def used_bytes(self) -> int:
         """What of the file holds something, as of the last renewal."""
-        return self._reader.used_bytes
+        with self._fatal("read"):
+            return self._reader.used_bytes
 
     # --- reading ----------------------------------------------------------------------------------------
 

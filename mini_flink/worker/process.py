@@ -259,6 +259,7 @@ class WorkerProcess:
                 _say_storage_full(was_full)
             if now >= self._published_s + PUBLISH_INTERVAL_S:
                 self._publish(now)
+                self._publish_metrics(now)
             self._finish_if_drained()
             if self._stopping or engine.has_work or transport.pending():
                 continue
@@ -309,7 +310,6 @@ class WorkerProcess:
         for gauge, value in engine.gauges().items():
             page.set(gauge, value)
         page.set("log_bytes", self._devices.log.size_bytes)
-        self._publish_metrics(now)
         console.finish_ended()
         self._worker.undertaker.say_repeats(time.time_ns() // 1_000_000)
 
@@ -322,6 +322,7 @@ class WorkerProcess:
 
     def _close(self) -> bool:
         self._snapshots.close()
+        self._publish_metrics(time.monotonic())  # while table and functions, whose gauges it asks, are open
         clean = self._worker.close()
         self._publish(time.monotonic())
         self._page.idle()

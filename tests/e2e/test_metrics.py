@@ -125,4 +125,7 @@ def test_counts_go_on_after_a_kill_and_begin_anew_with_a_new_server(serve: Serve
     assert server.stop() == 0
     server.start()
     assert total(samples(server), "mini_flink_requests_total") == 0
+    post_all(server.url, "/pay", [["no object"]])
+    until(server, lambda found: total(found, "mini_flink_requests_total", status="400") == 1)
     assert server.stop() == 0
+    assert total(samples(server), "mini_flink_requests_total") == 1

@@ -124,6 +124,17 @@ def test_counters_and_histograms_go_on_and_gauges_do_not(path: str) -> None:
     assert [count for _, count in found["took_seconds"].buckets if count] == [2, 1]
 
 
+def test_what_a_predecessor_publishes_until_the_first_word_counts(path: str) -> None:
+    predecessor = fill(path, seen=3, times=[0.5], level=0)
+    registry = Registry()
+    registry.counter("seen_total", LABELS).value = 1
+    successor = Publisher(path, registry)
+    predecessor._registry.counter("seen_total", LABELS).value = 10
+    predecessor.publish()
+    successor.publish()
+    assert published(path)["seen_total"].value == 11
+
+
 def test_what_only_predecessors_counted_stays_until_its_name_means_something_else(path: str) -> None:
     fill(path, seen=3, times=[0.5], level=7).close()
     registry = Registry()
