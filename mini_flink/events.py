@@ -57,5 +57,6 @@ EVENTS: Mapping[str, str] = {
     "reply.extra": "an operator replied to a request that was answered already",
     "storage.full": "no space: nothing is taken in, nothing is lost",
     "storage.free": "there is space again",
+    "metrics.unpublished": "a process has more metrics than are published",
     "message.unknown": "a message between processes was not understood",
 }

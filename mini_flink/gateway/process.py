@@ -102,7 +102,7 @@ class GatewayProcess:
             self._pending, self._ingress, self._transport, self._control, self._die, self._check_drained
         )
         sock = socket.socket(fileno=spec.listen_fd)
-        metrics = Registry(lambda text: console.event("warn", text))
+        metrics = Registry(lambda text: console.event("warn", text, name="metrics.unpublished"))
         self._publisher = Publisher(beside(spec.page_path), metrics)
         self._sources = {
             number: OperatorCounters(metrics, self._plan.operators[number].uid, spec.index)

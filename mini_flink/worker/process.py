@@ -102,7 +102,7 @@ class WorkerProcess:
         plan = plans.build(graph, spec.workers, spec.numbers, spec.parallelisms)
         self._lock = FolderLock.evict(str(Path(spec.folder or "") / "lock"))
         self._page = Page(spec.page_path, spec.incarnation)
-        metrics = Registry(lambda text: console.event("warn", text))
+        metrics = Registry(lambda text: console.event("warn", text, name="metrics.unpublished"))
         self._publisher = Publisher(beside(spec.page_path), metrics)
         self._state_bytes = metrics.gauge(STATE_BYTES, help="What the table takes of its file.")
         self._background = ThreadBackground()

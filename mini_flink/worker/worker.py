@@ -84,7 +84,7 @@ class Worker:
         captured: Callable[[Capture], None] = release,
         metrics: Metrics | None = None,
     ) -> None:
-        self._metrics = metrics or Metrics(say)
+        self._metrics = metrics or Metrics(lambda text: say("warn", text, name="metrics.unpublished"))
         self.meter = WorkerMeter(self._metrics)
         self._plan = plan
         self._place = place
