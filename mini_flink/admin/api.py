@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +26,7 @@ from mini_flink.admin.feed import Feed, Viewer
 from mini_flink.admin.guard import BODY_BYTES, COOKIE, Refusal, is_token, shown_token
 from mini_flink.admin.operations import Operations, checked, effect
 from mini_flink.admin.sampling import name_of
-from mini_flink.admin.watch import Watch
+from mini_flink.admin.watch import Known, Watch
 from mini_flink.asking import RefusedError, UnavailableError, ask
 from mini_flink.runners.snapshots import list_all
 from mini_flink.spec import AdminSpec
@@ -75,8 +75,13 @@ class Api:
             Entry("GET", "/metrics", self._metrics, "All metrics as Prometheus reads them"),
             Entry("GET", "/jobs/overview", self._overview, "The job, as Flink shows it"),
             Entry("GET", job, self._job, "The job with its vertices and plan"),
-            Entry("GET", f"{job}/vertices/{{vid}}", self._vertex, "One vertex"),
-            Entry("GET", f"{job}/vertices/{{vid}}/backpressure", self._back_pressure, "Whether records wait"),
+            Entry(
+                "GET",
+                f"{job}/vertices/{{vid:path}}/backpressure",
+                self._back_pressure,
+                "Whether records wait",
+            ),
+            Entry("GET", f"{job}/vertices/{{vid:path}}", self._vertex, "One vertex"),
             Entry("GET", f"{job}/metrics", self._job_metrics, "Metrics of the job by Flink's names"),
             Entry("GET", f"{job}/checkpoints", self._checkpoints, "Snapshots: counts and the latest"),
             Entry(
@@ -89,13 +94,13 @@ class Api:
             Entry("GET", f"{v1}/openapi.json", self._openapi, "This description"),
             Entry("GET", f"{v1}/plan", self._plan, "Nodes and edges; the ETag is the plan's hash"),
             Entry("GET", f"{v1}/tick", self._tick, "The latest second: verdict, rates, shares, percentiles"),
-            Entry("GET", f"{v1}/nodes/{{id}}", self._node, "One node with its subtasks"),
+            Entry("GET", f"{v1}/nodes/{{id:path}}", self._node, "One node with its subtasks"),
             Entry("GET", f"{v1}/history", self._history, "Series over time: ?series=http.rps,…&range=15m"),
             Entry("GET", f"{v1}/processes", self._processes, "Processes with what they use"),
             Entry("GET", f"{v1}/snapshots", self._snapshots, "Snapshots that are there"),
             Entry("GET", f"{v1}/events", self._events, "What happened lately"),
             Entry("GET", f"{v1}/deadletters", self._dead_letters, "Records that failed"),
-            Entry("GET", f"{v1}/keys/{{node}}", self._key, "The state of one key: ?key="),
+            Entry("GET", f"{v1}/keys/{{node:path}}", self._key, "The state of one key: ?key="),
             Entry("GET", f"{v1}/stream", self._stream, "Server-sent events: hello, tick, event, op"),
             Entry("GET", f"{v1}/ops", self._ops, "Operations, newest first"),
             Entry("GET", f"{v1}/ops/{{id}}", self._op, "One operation"),
@@ -106,22 +111,23 @@ class Api:
     # --- looks ------------------------------------------------------------------------------------------
 
     @property
-    def _last(self) -> dict[str, Any]:
-        if not self._watch.ticks:
+    def _known(self) -> Known:
+        known = self._watch.known
+        if known is None:
             raise Refusal(503, "not-ready", "nothing is known of the server yet", {"retry-after": "1"})
-        return self._watch.last
+        return known
+
+    @property
+    def _last(self) -> dict[str, Any]:
+        return self._known.tick
 
     @property
     def _drawing(self) -> Drawing:
-        self._last  # noqa: B018 - raises if nothing is known
-        assert self._watch.drawing is not None
-        return self._watch.drawing
+        return self._known.drawing
 
     @property
-    def _status(self) -> Any:
-        self._last  # noqa: B018 - as above
-        assert self._watch.reading is not None
-        return self._watch.reading.status
+    def _status(self) -> Mapping[str, Any]:
+        return self._known.reading.status
 
     def _own_job(self, request: Request) -> None:
         jid = request.path_params["jid"]
@@ -134,18 +140,14 @@ class Api:
         return uid
 
     async def _health(self, _: Request) -> Response:
-        age_s = None
-        if self._watch.reading is not None:
-            age_s = round(time.monotonic() - self._watch.reading.at_s, 1)
+        known = self._watch.known
+        age_s = None if known is None else round(time.monotonic() - known.reading.at_s, 1)
         fresh = age_s is not None and age_s < STALE_S
         return JSONResponse({"ok": fresh, "age_s": age_s}, 200 if fresh else 503)
 
     async def _metrics(self, _: Request) -> Response:
-        self._last  # noqa: B018 - as above
-        assert self._watch.reading is not None
-        return Response(
-            expose(self._watch.reading, self._feed.viewers), headers={"content-type": CONTENT_TYPE}
-        )
+        text = expose(self._known.reading, self._feed.viewers)
+        return Response(text, headers={"content-type": CONTENT_TYPE})
 
     async def _overview(self, _: Request) -> Response:
         return JSONResponse(flink.overview(self._last, self._drawing.public))
@@ -192,21 +194,9 @@ class Api:
 
     async def _node(self, request: Request) -> Response:
         uid = self._own_node(request.path_params["id"])
-        reading = self._watch.reading
-        assert reading is not None
-        subtasks: dict[str, dict[str, Any]] = {}
-        for process, samples in reading.metrics.items():
-            for sample in samples:
-                if sample.labels.get("operator") == uid and "subtask" in sample.labels and not sample.buckets:
-                    part = subtasks.setdefault(sample.labels["subtask"], {"process": process})
-                    part[sample.name] = sample.value
         node = next(each for each in self._drawing.public["nodes"] if each["id"] == uid)
         now = next(each for each in self._last["nodes"] if each["id"] == uid)
-        parts = [
-            {"part": int(part), **values}
-            for part, values in sorted(subtasks.items(), key=lambda i: int(i[0]))
-        ]
-        return JSONResponse({**node, "now": now, "parts": parts})
+        return JSONResponse({**node, "now": now, "subtasks": self._watch.subtasks(uid)})
 
     async def _history(self, request: Request) -> Response:
         last = self._last
@@ -258,7 +248,7 @@ class Api:
     # --- the stream -------------------------------------------------------------------------------------
 
     async def _stream(self, request: Request) -> Response:
-        self._last  # noqa: B018 - as above
+        _ = self._known
         if self._feed.is_full:
             raise Refusal(503, "too-many-streams", "as many pages look as may", {"retry-after": "5"})
         viewer = self._feed.open(request.headers.get("last-event-id", ""))
@@ -292,7 +282,7 @@ class Api:
             return JSONResponse({"kind": kind, "args": args, "dry_run": True, "text": text})
         key = request.headers.get("idempotency-key", "")
         operation = self._operations.begin(kind, args, _who(request), key)
-        return JSONResponse({"id": operation.id}, 202, {"location": f"/api/v1/ops/{operation.id}"})
+        return JSONResponse(operation.public(), 202, {"location": f"/api/v1/ops/{operation.id}"})
 
     def _check_expected(self, expected: dict[str, Any]) -> None:
         now = {"plan_hash": self._drawing.hash, "count": self._last["dlq"]["total"]}
@@ -323,6 +313,12 @@ class Api:
         if not page.exists():
             return Response(f"{self._spec.job}: see /api/v1/openapi.json\n", media_type="text/plain")
         return FileResponse(page, headers={"cache-control": "no-cache"})
+
+
+def page_text() -> str:
+    """The page as it is served; nothing if there is none."""
+    page = STATIC / "index.html"
+    return page.read_text() if page.exists() else ""
 
 
 async def _body(request: Request) -> dict[str, Any]:
@@ -369,10 +365,10 @@ def openapi(routes: list[Entry]) -> dict[str, Any]:
         if entry.method == "POST":
             schema = {"type": "object"}
             operation["requestBody"] = {"content": {"application/json": {"schema": schema}}}
-        paths.setdefault(entry.path, {})[entry.method.lower()] = operation
+        paths.setdefault(entry.path.replace(":path}", "}"), {})[entry.method.lower()] = operation
     info = {"title": "mini_flink admin", "version": __version__}
     return {"openapi": "3.1.0", "info": info, "paths": paths}
 
 
 def _parameters(path: str) -> list[str]:
-    return [part[1:-1] for part in path.split("/") if part.startswith("{")]
+    return [part[1:-1].partition(":")[0] for part in path.split("/") if part.startswith("{")]

@@ -36,9 +36,12 @@ def draw(status: Mapping[str, Any], version: str) -> Drawing:
     graph = _graph(status["job"], told["fingerprint"], told["max_parallelism"])
     plan = plans.build(graph, told["workers"], told["numbers"], told["parallelisms"])
     stages = {node.uid: stage for stage in plan.stages.values() for node in stage.nodes}
-    links = {(plan.operators[plan.numbers[graph.nodes[id].uid]].uid, link.target.uid): link
-             for id, several in plan.links.items() for link in several}  # fmt: skip
-    nodes = []
+    links = {
+        (graph.nodes[source].uid, link.target.uid): link
+        for source, several in plan.links.items()
+        for link in several
+    }
+    nodes: list[dict[str, Any]] = []
     for node in graph.nodes:
         stage = stages.get(node.uid)
         nodes.append(

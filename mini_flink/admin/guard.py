@@ -6,9 +6,12 @@ requests name another origin, or, by a name that was made to point here, another
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import hmac
 import ipaddress
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
@@ -29,15 +32,21 @@ _OPEN = ("/", "/healthz", "/api/v1/login")
 """What holds nothing of the job, and what a page needs to ask for the token."""
 
 _CSP = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
-    "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+    "default-src 'none'; script-src 'self'{scripts}; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
 HEADERS = {
-    "content-security-policy": _CSP,
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "cross-origin-resource-policy": "same-origin",
 }
+
+
+def policy(page: str) -> str:
+    """What a page may load: what is here, and what stands in it as it stands in it."""
+    inline = re.findall(r"<script type=\"importmap\">(.*?)</script>", page, flags=re.DOTALL)
+    digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in inline)
+    return _CSP.format(scripts="".join(f" 'sha256-{digest}'" for digest in digests))
 
 
 class Refusal(Exception):
@@ -58,8 +67,10 @@ class Refusal(Exception):
 class Guard:
     """Stands before the application."""
 
-    def __init__(self, app: App, spec: AdminSpec) -> None:
+    def __init__(self, app: App, spec: AdminSpec, page: str = "") -> None:
+        """``page`` is the text of the page: its import map alone stands in it, not in a file."""
         self._app = app
+        self._headers = {**HEADERS, "content-security-policy": policy(page)}
         self._spec = spec
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -74,7 +85,7 @@ class Guard:
         except Refusal as refusal:
             await refuse(send, refusal)
             return
-        await self._app(scope, receive, _with_headers(send))
+        await self._app(scope, receive, _with_headers(send, self._headers))
 
     def check(self, method: str, path: str, headers: Mapping[str, str]) -> None:
         """Refusal if a request with these headers is not to be answered."""
@@ -144,10 +155,10 @@ async def refuse(send: Send, refusal: Refusal) -> None:
     await send({"type": "http.response.body", "body": refusal.body()})
 
 
-def _with_headers(send: Send) -> Send:
+def _with_headers(send: Send, headers: Mapping[str, str]) -> Send:
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
-            more = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+            more = [(name.encode(), value.encode()) for name, value in headers.items()]
             message["headers"] = [*message.get("headers", ()), *more]
         await send(message)
 

@@ -26,7 +26,7 @@ def merge(several: Iterable[Buckets]) -> list[tuple[float, int]]:
 
 
 def percentile(buckets: Buckets, share: float) -> float | None:
-    """The value below which ``share`` of all lies, between the bounds by proportion; None if there is nothing.
+    """The value below which ``share`` of all lies, within a bucket by proportion; None if there is nothing.
 
     >>> percentile([(1.0, 1), (2.0, 1)], 0.5)
     1.0

@@ -1,4 +1,4 @@
-"""How the numbers were: each second for 15 minutes, each minute for a day. Pure; time comes as an argument."""
+"""How the numbers were: each second for 15 minutes, each minute for a day. Pure: time is an argument."""
 
 from __future__ import annotations
 

@@ -161,8 +161,8 @@ def effect(kind: str, args: Mapping[str, Any], tick: Mapping[str, Any], plan: Ma
     if kind == "rescale":
         wanted = args.get("workers") or workers
         return (
-            f"from {workers} to {wanted} workers: state is copied while requests are served, then new ones wait "
-            f"for a moment ({inflight} in flight now); it can be changed back the same way"
+            f"from {workers} to {wanted} workers: state is copied while requests are served, then new ones "
+            f"wait for a moment ({inflight} in flight now); it can be changed back the same way"
         )
     if kind == "drain":
         return f"lets nobody in and answers the {inflight} requests in flight; resume lets them in again"

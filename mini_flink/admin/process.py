@@ -16,7 +16,7 @@ import setproctitle
 import uvicorn
 
 from mini_flink import console, faults
-from mini_flink.admin.api import Api
+from mini_flink.admin.api import Api, page_text
 from mini_flink.admin.guard import Guard
 from mini_flink.admin.watch import Watch
 from mini_flink.spec import AdminSpec
@@ -28,7 +28,7 @@ async def _serve(spec: AdminSpec) -> None:
     watch = Watch(spec.data_dir)
     api = Api(spec, watch)
     config = uvicorn.Config(
-        Guard(api.app(), spec),  # type: ignore[arg-type]
+        Guard(api.app(), spec, page_text()),
         interface="asgi3",
         http="httptools",
         ws="none",

@@ -297,6 +297,28 @@ class _Comparison:
         }
 
 
+def subtasks_of(before: Reading | None, now: Reading, uid: str) -> list[dict[str, Any]]:
+    """An operator's subtasks: where each runs, how busy it is, and what it has counted."""
+    old = dict(_values(before)) if before else {}
+    dt_s = now.at_s - before.at_s if before else 0.0
+    parts: dict[str, dict[str, Any]] = {}
+    for key, value in _values(now):
+        labels = dict(key[2])
+        if labels.get("operator") != uid or "subtask" not in labels:
+            continue
+        none = {"part": int(labels["subtask"]), "process": key[0], "busy": None, "in": None, "out": None}
+        part = parts.setdefault(labels["subtask"], none)
+        grown = _grown(old.get(key, 0.0), value) / dt_s if dt_s > 0 else None
+        name = key[1].removeprefix("mini_flink_operator_").removesuffix("_total")
+        if name == "busy_seconds":
+            part["busy"] = None if grown is None else _share(min(1.0, grown))
+        elif name in ("records_in", "records_out"):
+            part[name.removeprefix("records_")] = None if grown is None else round(grown, 3)
+        else:
+            part[name] = value
+    return sorted(parts.values(), key=lambda part: int(part["part"]))
+
+
 def busiest_of(before: Reading, now: Reading, process: str) -> tuple[str, int, float] | None:
     """The operator that took most of a worker's time, its subtask, and the share; None if nothing tells."""
     old = dict(_values(before))

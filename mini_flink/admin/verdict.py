@@ -1,4 +1,4 @@
-"""One sentence about the server: the worst that is true, and its cause, not those that suffer from it. Pure."""
+"""One sentence about the server: the worst that is true, and its cause, not who suffers from it. Pure."""
 
 from __future__ import annotations
 
@@ -88,11 +88,12 @@ def _saturated(
 ) -> Iterator[Verdict]:
     """Who is upstream of a saturated operator only waits for it: it alone is named."""
     nodes = {node["id"]: node for node in ticks[-1]["nodes"]}
-    causes = []
-    for process in ticks[-1]["procs"]:
-        if (process["busy"] or 0.0) >= SATURATED_SHARE and (found := busiest(process["id"])) is not None:
-            causes.append((found.busy, found, process))
-    for _, found, process in sorted(causes, key=lambda cause: cause[0], reverse=True):
+    causes = [
+        (found, process)
+        for process in ticks[-1]["procs"]
+        if (process["busy"] or 0.0) >= SATURATED_SHARE and (found := busiest(process["id"])) is not None
+    ]
+    for found, process in sorted(causes, key=lambda cause: cause[0].busy, reverse=True):
         growth = _queue_growth(ticks, found.node)
         node = nodes.get(found.node)
         if growth is None or growth <= 0 or node is None:
@@ -122,7 +123,8 @@ def _queue_growth(ticks: Ticks, uid: str) -> float | None:
 def _door(ticks: Ticks, *_: Any) -> Iterator[Verdict]:
     http = ticks[-1]["http"]
     if (http["shed_rate"] or 0) > 0:
-        text = f"the door is at capacity: {http['shed_rate']:.0f} requests/s get 503, {http['inflight']} in flight"
+        shed, inflight = http["shed_rate"], http["inflight"]
+        text = f"the door is at capacity: {shed:.0f} requests/s get 503, {inflight} in flight"
         yield _verdict(BAD, "DOOR_FULL", text)
 
 
@@ -151,7 +153,8 @@ def _in_a_minute(ticks: Ticks, uid: str) -> tuple[int, int]:
         if node["id"] == uid
     ]
     first, last = ends[0], ends[-1]
-    return tuple(max(0, last[name] - first[name]) for name in ("failed_total", "in_total"))  # type: ignore[return-value]
+    failed, received = (max(0, last[name] - first[name]) for name in ("failed_total", "in_total"))
+    return failed, received
 
 
 def _snapshots(ticks: Ticks, *_: Any) -> Iterator[Verdict]:

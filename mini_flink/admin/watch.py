@@ -11,21 +11,30 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from mini_flink import __version__, procfs
 from mini_flink.admin.drawing import Drawing, draw
 from mini_flink.admin.history import History, flatten
-from mini_flink.admin.sampling import Reading, busiest_of, name_of, tick
+from mini_flink.admin.sampling import Reading, busiest_of, name_of, subtasks_of, tick
 from mini_flink.admin.verdict import Busiest, judge
 from mini_flink.asking import UnavailableError, query
 from mini_flink.metrics import read_metrics
 
 INTERVAL_S = 1.0
+_KEPT_TICKS = 120
 _MINUTE_TICKS = 61
-_HELLO_POINTS = 120
+_HELLO_PARTS = ("seq", "ts", "dt_ms", "http", "dlq")
 
 Tell = Callable[[str, dict[str, Any]], None]
+
+
+class Known(NamedTuple):
+    """What is known of the server as of the last second."""
+
+    drawing: Drawing
+    reading: Reading
+    tick: dict[str, Any]
 
 
 class Watch:
@@ -34,11 +43,11 @@ class Watch:
     def __init__(self, data_dir: str) -> None:
         self._data_dir = data_dir
         self.history = History()
-        self.ticks: deque[dict[str, Any]] = deque(maxlen=_MINUTE_TICKS)
-        self.drawing: Drawing | None = None
-        self.reading: Reading | None = None
+        self.ticks: deque[dict[str, Any]] = deque(maxlen=_KEPT_TICKS)
+        self.known: Known | None = None
+        self._drawing: Drawing | None = None
+        self._before: Reading | None = None
         self.tell: Tell = lambda *_: None
-        self.ready = asyncio.Event()
         self._told_plan: Any = None
         self._seen_event = 0
         self._seq = 0
@@ -57,49 +66,49 @@ class Watch:
             await asyncio.sleep(due_s - time.monotonic())
 
     def _take(self, reading: Reading) -> None:
-        before, self.reading = self.reading, reading
+        before = self._before = self.known.reading if self.known else None
         status = reading.status
         told_plan = [status["plan"], status["durability"]]
-        if self.drawing is None or told_plan != self._told_plan:
-            self.drawing, self._told_plan = draw(status, __version__), told_plan
+        drawing = self._drawing
+        if drawing is None or told_plan != self._told_plan:
+            drawing, self._told_plan = draw(status, __version__), told_plan
+            self._drawing = drawing
         self._seq += 1
-        one = tick(before, reading, self.drawing, self._seq)
+        one = tick(before, reading, drawing, self._seq)
 
         def busiest(process: str) -> Busiest | None:
             found = busiest_of(before, reading, process) if before else None
             return None if found is None else Busiest(*found)
 
-        names = {node["id"]: node["name"] for node in self.drawing.public["nodes"]}
-        one["verdict"] = judge([*self.ticks, one], busiest, names)
+        names = {node["id"]: node["name"] for node in drawing.public["nodes"]}
+        one["verdict"] = judge([*self.ticks, one][-_MINUTE_TICKS:], busiest, names)
         self.ticks.append(one)
+        self.known = Known(drawing, reading, one)
         self.history.add(reading.ts_ms, flatten(one))
         for event in status["events"]:
             if event["number"] > self._seen_event:
                 self._seen_event = event["number"]
                 self.tell("event", event)
         self.tell("tick", one)
-        self.ready.set()
 
-    @property
-    def last(self) -> dict[str, Any]:
-        """The last tick."""
-        return self.ticks[-1]
+    def subtasks(self, uid: str) -> list[dict[str, Any]]:
+        """The subtasks of an operator, as of the last second."""
+        return subtasks_of(self._before, self.known.reading, uid) if self.known else []
 
     def hello(self) -> dict[str, Any]:
         """What a page gets first."""
-        assert self.drawing is not None
-        names = [name for name in self.history.names() if name.startswith("http.")]
-        last = self.ticks[-1]
+        known = self.known
+        if known is None:
+            raise RuntimeError("nothing is known of the server yet")
         return {
             "schema": 1,
-            "job": self.drawing.public["job"],
-            "plan_hash": self.drawing.hash,
+            "job": known.drawing.public["job"],
+            "plan_hash": known.drawing.hash,
             "server_ts": time.time_ns() // 1_000_000,
             "interval_ms": round(INTERVAL_S * 1000),
             "read_only": False,
-            "history": self.history.series(names, _HELLO_POINTS, last["ts"]),
-            "events": list(self.reading.status["events"]) if self.reading else [],
-            "tick": last,
+            "history": [{name: one[name] for name in _HELLO_PARTS} for one in self.ticks],
+            "events": list(known.reading.status["events"]),
         }
 
 

@@ -49,7 +49,7 @@ class AdminDoor:
 
 
 def open_door(settings: Settings, origin: Origin) -> AdminDoor:
-    """Take the port. One that is taken is refused if somebody asked for it, else a free one takes its place."""
+    """Take the port. One that is taken is refused if somebody asked for it, else a free one is taken."""
     host, port = settings.admin_host, settings.admin_port
     token = _token(settings, origin)
     if not token and not is_loopback(host):
@@ -75,7 +75,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _token(settings: Settings, origin: Origin) -> str:
-    """What is in the file of the setting, or in the credential that systemd hands over; empty if there is none."""
+    """What is in the file of the setting, or in the credential of systemd; empty if there is none."""
     path = settings.admin_token_file
     if path is None:
         folder = origin.environment.get("CREDENTIALS_DIRECTORY", "")
@@ -99,7 +99,7 @@ def _token(settings: Settings, origin: Origin) -> str:
 
 
 class AdminKeeper:
-    """Keeps the admin process running, from ``begin`` to ``close``; each death in a row makes it wait longer."""
+    """Keeps the admin process running, from ``begin`` to ``close``; with each death it waits longer."""
 
     def __init__(self, door: AdminDoor, plan: ServerPlan, url: str, origin: Origin) -> None:
         self._door = door
