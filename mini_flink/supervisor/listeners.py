@@ -25,6 +25,7 @@ _FIRST_INHERITED_FD = 3
 HTTP, ADMIN, UNNAMED = "http", "admin", "unknown"
 SUPERVISOR_TITLE = "mini_flink supervisor"
 GATEWAY_TITLE = "mini_flink gateway"
+ADMIN_TITLE = "mini_flink admin"
 
 
 class Address(NamedTuple):
@@ -63,16 +64,7 @@ class Listeners:
         data = _data_socket(given)
         if data is not None:
             return cls(data, _address_of(data), admin=given.get(ADMIN), inherited=True)
-        give_up = time.monotonic() + LEFTOVER_S
-        while True:
-            try:
-                first = _listen(host, port, shared=False)
-                break
-            except OSError as error:
-                holder = procfs.holder_of_port(port) if error.errno == errno.EADDRINUSE else None
-                if not _is_leftover(holder) or time.monotonic() > give_up:
-                    raise _refusal(host, port, error, holder) from error
-            time.sleep(_POLL_S)
+        first = take(host, port)
         return cls(first, Address(host, int(first.getsockname()[1])), inherited=False, admin=given.get(ADMIN))
 
     def share_among(self, gateways: int) -> None:
@@ -96,6 +88,19 @@ class Listeners:
         """Refuse connections from now on."""
         for listener in (*self._sockets, *([self._admin] if self._admin else [])):
             listener.close()
+
+
+def take(host: str, port: int, *, flags: str = "--") -> socket.socket:
+    """Take a port alone (0: any free one); BusyError if it is taken. ``flags`` is how its options begin."""
+    give_up = time.monotonic() + LEFTOVER_S
+    while True:
+        try:
+            return _listen(host, port, shared=False, flags=flags)
+        except OSError as error:
+            holder = procfs.holder_of_port(port) if error.errno == errno.EADDRINUSE else None
+            if not _is_leftover(holder) or time.monotonic() > give_up:
+                raise _refusal(host, port, error, holder, flags) from error
+        time.sleep(_POLL_S)
 
 
 def inherited_sockets() -> dict[str, socket.socket]:
@@ -136,14 +141,14 @@ def _address_of(inherited: socket.socket) -> Address:
     return Address(*inherited.getsockname()[:2])
 
 
-def _listen(host: str, port: int, *, shared: bool) -> socket.socket:
+def _listen(host: str, port: int, *, shared: bool, flags: str = "--") -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except socket.gaierror as error:
         raise ConfigError(
-            f"host {host!r} is not known: {error.strerror}", help="try --host 127.0.0.1"
+            f"host {host!r} is not known: {error.strerror}", help=f"try {flags}host 127.0.0.1"
         ) from error
     listener = socket.socket(family, kind, protocol)
     try:
@@ -159,18 +164,23 @@ def _listen(host: str, port: int, *, shared: bool) -> socket.socket:
 
 
 def _is_leftover(holder: int | None) -> bool:
-    """A gateway whose supervisor has died: it is about to leave."""
-    if holder is None or not procfs.name_of(holder).startswith(GATEWAY_TITLE):
+    """A gateway (or an admin process) whose supervisor has died: it is about to leave."""
+    if holder is None or not procfs.name_of(holder).startswith((GATEWAY_TITLE, ADMIN_TITLE)):
         return False
     parent = procfs.parent_of(holder)
     return parent is None or not procfs.name_of(parent).startswith(SUPERVISOR_TITLE)
 
 
-def _refusal(host: str, port: int, error: OSError, holder: int | None) -> ConfigError | BusyError:
+def _refusal(host: str, port: int, error: OSError, holder: int | None, flags: str) -> ConfigError | BusyError:
     if error.errno == errno.EADDRINUSE:
         by = "" if holder is None else f' by "{procfs.name_of(holder)}" (pid {holder})'
         other = port + 1 if port < 65535 else port - 1
-        return BusyError(f"port {port} is in use{by}", help=f"stop it, or choose another: --port {other}")
+        return BusyError(
+            f"port {port} is in use{by}", help=f"stop it, or choose another: {flags}port {other}"
+        )
     if error.errno == errno.EACCES:
-        return ConfigError(f"port {port} needs privileges", help="choose one over 1023, as in --port 7071")
-    return ConfigError(f"cannot listen on {host} port {port}: {error.strerror}", help="try --host 127.0.0.1")
+        help = f"choose one over 1023, as in {flags}port 7071"
+        return ConfigError(f"port {port} needs privileges", help=help)
+    return ConfigError(
+        f"cannot listen on {host} port {port}: {error.strerror}", help=f"try {flags}host 127.0.0.1"
+    )

@@ -43,7 +43,8 @@ class Server:
 
     def __init__(self, tmp_path: Path, habits: dict[str, str], settings: dict[str, Any]) -> None:
         self.data_dir = str(tmp_path / "state")
-        self.settings = {"port": 0, "workers": 2, "gateways": 2, "data_dir": self.data_dir, **settings}
+        known = {"port": 0, "workers": 2, "gateways": 2, "data_dir": self.data_dir, "admin": False}
+        self.settings = {**known, **settings}
         (tmp_path / "job.py").write_text(JOB)
         self.process = subprocess.Popen(
             [

@@ -86,7 +86,7 @@ def serving(address: str, data_dir: Path, job: str, **variables: str) -> Iterato
     process = subprocess.Popen(
         [*command, "--workers", "2", "--gateways", "1"],
         cwd=ROOT,
-        env={**os.environ, "NOTIFY_SOCKET": address, **variables},
+        env={**os.environ, "MINI_FLINK_ADMIN": "false", "NOTIFY_SOCKET": address, **variables},
     )
     try:
         yield process

@@ -1,0 +1,298 @@
+"""What is made of readings: pictures, ticks, verdicts, histories. No process, no clock."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from mini_flink.admin import flink
+from mini_flink.admin.drawing import draw
+from mini_flink.admin.exposition import expose
+from mini_flink.admin.feed import RING, WAITING, Feed
+from mini_flink.admin.guard import Guard, Refusal, policy
+from mini_flink.admin.histograms import difference, merge, percentile
+from mini_flink.admin.history import History
+from mini_flink.admin.operations import checked
+from mini_flink.admin.sampling import subtasks_of, tick
+from mini_flink.admin.verdict import Busiest, judge
+from mini_flink.metrics import Sample
+from mini_flink.spec import AdminSpec
+from tests.admin.facts import BUSY, counter, gauge, process, reading, status
+
+DRAWING = draw(status(), "0")
+LOADED = {
+    "w0": [
+        counter(BUSY, 1.0, operator="total", subtask="0"),
+        counter("mini_flink_worker_busy_seconds_total", 1.0),
+        gauge("mini_flink_stage_queue_records", 30, operator="total"),
+    ],
+    "w1": [counter(BUSY, 1.0, operator="total", subtask="1")],
+}
+
+
+def later(busy: float, queue: int) -> dict[str, list[Sample]]:
+    return {
+        "w0": [
+            counter(BUSY, 1.0 + busy, operator="total", subtask="0"),
+            counter("mini_flink_worker_busy_seconds_total", 1.0 + busy),
+            gauge("mini_flink_stage_queue_records", queue, operator="total"),
+        ],
+        "w1": [counter(BUSY, 1.2, operator="total", subtask="1")],
+    }
+
+
+def test_the_picture_says_where_each_node_runs_and_how_records_get_there() -> None:
+    nodes = {node["id"]: node for node in DRAWING.public["nodes"]}
+    assert nodes["in"]["in_gateway"]
+    assert (nodes["reply"]["stage"], nodes["reply"]["parallelism"]) == ("total", 2)
+    assert [(edge["id"], edge["ship"]) for edge in DRAWING.public["edges"]] == [
+        ("in->total", "key_by"),
+        ("total->reply", "chained"),
+    ]
+    rescaled = status()
+    rescaled["plan"]["workers"] = 3
+    assert draw(rescaled, "0").hash != DRAWING.hash == draw(status(), "0").hash
+
+
+def test_a_tick_is_the_difference_of_two_readings() -> None:
+    before = reading(10.0, LOADED, requests=5, received=5)
+    one = tick(before, reading(12.0, later(1.0, 50), requests=25, received=25), DRAWING, 7)
+    total = next(node for node in one["nodes"] if node["id"] == "total")
+    assert (one["seq"], one["dt_ms"], one["http"]["rps"], one["http"]["inflight"]) == (7, 2000, 10.0, 0)
+    assert (total["in"], total["queue"], total["worst"]) == (10.0, 50, {"part": 0, "busy": 0.5})
+    assert total["busy"] == pytest.approx(0.3)
+    assert total["skew"] == pytest.approx(1.67)
+    assert total["blocked"] is None
+    worker = next(process for process in one["procs"] if process["id"] == "w0")
+    assert (worker["cpu"], worker["busy"]) == (1.0, 0.5)
+
+
+def test_what_is_not_known_is_not_zero() -> None:
+    one = tick(None, reading(10.0), DRAWING, 1)
+    total = next(node for node in one["nodes"] if node["id"] == "total")
+    assert [total[name] for name in ("in", "busy", "queue", "p99_us", "skew")] == [None] * 5
+    assert one["http"]["rps"] is None
+
+
+def test_a_process_that_was_started_again_makes_no_negative_rate() -> None:
+    before = reading(10.0, LOADED, requests=50, received=9)
+    one = tick(before, reading(11.0, later(-0.9, 0), requests=3, received=2), DRAWING, 2)
+    assert one["http"]["rps"] == 3.0
+    total = next(node for node in one["nodes"] if node["id"] == "total")
+    assert total["in"] == 2.0
+    assert [
+        part["busy"] for part in subtasks_of(reading(10.0, LOADED), reading(11.0, later(-0.9, 0)), "total")
+    ] == [
+        0.1,
+        0.2,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "grown"),
+    [
+        ([(1.0, 3), (2.0, 5)], [(1.0, 1), (2.0, 5)], [(1.0, 2), (2.0, 0)]),
+        ([(1.0, 3)], None, [(1.0, 3)]),
+        ([(1.0, 3), (2.0, 0)], [(1.0, 1), (2.0, 5)], [(1.0, 3), (2.0, 0)]),
+    ],
+)
+def test_histograms_are_told_apart_by_difference(now: Any, before: Any, grown: Any) -> None:
+    assert difference(now, before) == grown
+
+
+def test_percentiles_are_those_of_all_processes_together() -> None:
+    merged = merge([[(1.0, 90), (2.0, 0)], [(1.0, 0), (2.0, 10)]])
+    assert merged == [(1.0, 90), (2.0, 10)]
+    assert percentile(merged, 0.9) == 1.0
+    assert percentile(merged, 0.95) == pytest.approx(1.5)
+    assert percentile([], 0.5) is None
+    assert percentile([(1.0, 0), (float("inf"), 1)], 0.99) == 1.0
+
+
+def verdict_on(*readings: Any, busiest: Busiest | None = None) -> dict[str, Any]:
+    ticks = [
+        tick(before, now, DRAWING, 1) for before, now in zip((None, *readings[:-1]), readings, strict=True)
+    ]
+    return judge(ticks, lambda _: busiest, {"total": "Total"})
+
+
+def broken(**more: Any) -> dict[str, Any]:
+    return {
+        "processes": [*status()["processes"][:3], process("gateway", counters={"pending": 0}), *more["plus"]]
+    }
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "level"),
+    [
+        ({}, "IDLE", "idle"),
+        ({"requests": 20}, "OK", "ok"),
+        ({"failed": 1, "received": 1000}, "FAILING", "warn"),
+        ({"failed": 500, "received": 1000}, "FAILING", "bad"),
+        ({"state": "draining"}, "DRAINING", "warn"),
+        ({"state": "serving (rescale: copy)"}, "CHANGING", "warn"),
+        (broken(plus=[process("worker", 2, state="waiting", pid=None, last_exit="SIGKILL")]), "DOWN", "bad"),
+        (broken(plus=[process("worker", 2, counters={"storage_full": 1})]), "STORAGE_FULL", "bad"),
+        (broken(plus=[process("gateway", 1, counters={"refused": 4})]), "DOOR_FULL", "bad"),
+        ({"events": [{"kind": "snapshot_failed", "ts": 0, "process": ""}]}, "SNAPSHOTS", "warn"),
+        ({"events": [{"kind": "died", "ts": 11_000, "process": "w1"}] * 3}, "LOOPING", "bad"),
+    ],
+)
+def test_the_verdict_names_what_is_wrong(more: dict[str, Any], code: str, level: str) -> None:
+    found = verdict_on(reading(10.0), reading(11.0), reading(12.0, None, **{"requests": 0, **more}))
+    assert (found["code"], found["level"]) == (code, level), found["text"]
+    assert found["text"]
+
+
+def test_the_cause_of_a_queue_is_the_operator_that_takes_the_time() -> None:
+    cause = Busiest("total", 0, 0.99)
+    growing = verdict_on(reading(10.0, LOADED), reading(11.0, later(1.0, 300)), busiest=cause)
+    assert (growing["code"], growing["node"]) == ("SATURATED", "total")
+    assert "Total takes all the time of worker 0 (99%)" in growing["text"]
+    steady = verdict_on(reading(10.0, LOADED), reading(11.0, later(1.0, 30)), busiest=cause)
+    assert steady["code"] == "BUSY"
+
+
+def test_history_is_fine_for_a_while_and_coarse_for_a_day() -> None:
+    history = History()
+    for second in range(2000):
+        history.add(
+            second * 1000, {"http.rps": float(second % 60), "http.p99_us": None if second < 60 else second}
+        )
+    fine = history.series(["http.rps", "unknown"], 900, 1_999_000)
+    assert len(fine["http.rps"]) == 900
+    assert fine["unknown"][0][1] is None
+    coarse = history.series(["http.rps", "http.p99_us"], 86_400, 1_999_000)
+    assert len(coarse["http.rps"]) == 33
+    assert coarse["http.rps"][0] == [0, 29.5]
+    assert coarse["http.p99_us"][:2] == [[0, None], [60_000, 119]]
+
+
+def test_who_comes_back_gets_what_was_missed_and_the_slow_get_the_newest() -> None:
+    feed = Feed(lambda: {"schema": 1})
+    for number in range(3):
+        feed.send("tick", {"seq": number})
+    first = feed.open("")
+    frames = b"".join(first._frames).decode()
+    assert "event: hello" in frames
+    last_id = frames.split("id: ")[1].split("\n")[0]
+    for number in range(3, 3 + 2 * WAITING):
+        feed.send("tick", {"seq": number})
+    assert [b'"seq":%d}' % number in first._frames[-1] for number in (2 + 2 * WAITING,)] == [True]
+    assert len(first._frames) == WAITING
+    again = b"".join(feed.open(last_id)._frames).decode()
+    assert "hello" not in again
+    assert again.count("event: tick") == 2 * WAITING
+    for number in range(RING + 1):
+        feed.send("tick", {"seq": number})
+    assert "event: hello" in b"".join(feed.open(last_id)._frames).decode()
+
+
+SPEC = AdminSpec("job", "", "", "127.0.0.1", 7072, "", "", "", -1, -1)
+HOST = {"host": "127.0.0.1:7072"}
+
+
+async def nothing(*_: Any) -> None:
+    """The application behind a guard that is only asked."""
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "status_code"),
+    [
+        ("GET", HOST, 0),
+        ("GET", {"host": "localhost:7072"}, 0),
+        ("GET", {"host": "[::1]:7072"}, 0),
+        ("GET", {"host": "evil.example:7072"}, 403),
+        ("GET", {"host": "127.0.0.1:80"}, 403),
+        ("GET", {"host": "127.0.0.1"}, 403),
+        ("GET", {}, 403),
+        ("POST", HOST, 0),
+        ("POST", {**HOST, "origin": "http://127.0.0.1:7072"}, 0),
+        ("POST", {**HOST, "origin": "http://localhost:7072"}, 403),
+        ("DELETE", {**HOST, "origin": "http://evil.example"}, 403),
+        ("PUT", {**HOST, "origin": "null"}, 403),
+        ("POST", {**HOST, "sec-fetch-site": "cross-site"}, 403),
+    ],
+)
+def test_only_this_host_and_its_own_page_may_ask(
+    method: str, headers: dict[str, str], status_code: int
+) -> None:
+    guard = Guard(nothing, SPEC)
+    if not status_code:
+        guard.check(method, "/api/v1/ops", headers)
+        return
+    with pytest.raises(Refusal) as refused:
+        guard.check(method, "/api/v1/ops", headers)
+    assert refused.value.status == status_code
+
+
+def test_a_token_is_wanted_for_all_but_the_page() -> None:
+    token = "0123456789abcdef"
+    guard = Guard(nothing, AdminSpec("job", "", "", "0.0.0.0", 7072, token, "", "", -1, -1))
+    host = {"host": "192.0.2.7:7072"}
+    guard.check("GET", "/", host)
+    guard.check("GET", "/static/main.js", host)
+    guard.check("GET", "/api/v1/tick", {**host, "authorization": f"Bearer {token}"})
+    guard.check("GET", "/api/v1/tick", {**host, "cookie": f"mini_flink_admin={token}"})
+    for headers in ({}, {"authorization": "Bearer 0123456789abcdeX"}, {"cookie": "mini_flink_admin="}):
+        with pytest.raises(Refusal) as refused:
+            guard.check("GET", "/api/v1/tick", {**host, **headers})
+        assert refused.value.status == 401
+
+
+def test_the_policy_lets_in_what_stands_in_the_page_and_no_more() -> None:
+    assert "'sha256-" in policy('<script type="importmap">{}</script>')
+    assert "unsafe" not in policy("")
+    assert "sha256" not in policy("<script>alert()</script>")
+
+
+@pytest.mark.parametrize(
+    ("kind", "args"),
+    [
+        ("explode", {}),
+        ("rescale", {}),
+        ("rescale", {"workers": 0}),
+        ("rescale", {"workers": True}),
+        ("savepoint", {"what": "cancel"}),
+        ("drain", []),
+    ],
+)
+def test_an_operation_that_makes_no_sense_is_refused(kind: str, args: Any) -> None:
+    with pytest.raises(Refusal):
+        checked(kind, args)
+
+
+def test_prometheus_reads_what_is_exposed() -> None:
+    buckets = [(0.001, 2), (0.01, 3), (float("inf"), 1)]
+    metrics = {
+        "g0": [
+            Sample("mini_flink_request_seconds", "histogram", {"route": 'POST /"x"'}, 0.5, buckets, "latency")
+        ],
+        "w0": [*LOADED["w0"], gauge("mini_flink_user_depth", 3, operator="total", subtask="0")],
+    }
+    text = expose(reading(10.0, metrics, requests=7, received=4), 1).decode()
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    assert all(family.documentation for family in families.values())
+    samples = {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in families.values()
+        for sample in family.samples
+    }
+    route = (("process", "g0"), ("route", 'POST /"x"'))
+    assert samples[("mini_flink_request_seconds_count", route)] == 6
+    assert samples[("mini_flink_request_seconds_bucket", (("le", "0.01"), *route))] == 5
+    assert samples[("mini_flink_gateway_requests_total", (("process", "g0"),))] == 7
+    assert samples[("mini_flink_operator_records_in_total", (("operator", "total"),))] == 4
+    assert families["mini_flink_worker_dead_letters"].type == "counter"
+
+
+def test_flink_shows_the_same() -> None:
+    one = tick(reading(10.0, received=3), reading(11.0, received=5), DRAWING, 1)
+    job = flink.job(one, DRAWING.public)
+    assert job["state"] == "RUNNING"
+    assert [vertex["id"] for vertex in job["vertices"]] == ["in", "total", "reply"]
+    assert flink.vertex(one, DRAWING.public, "total")["metrics"]["read-records"] == 5
+    assert flink.back_pressure(one, "total")["backpressureLevel"] == "ok"
+    assert flink.trigger({"state": "running"})["status"]["id"] == "IN_PROGRESS"
