@@ -93,11 +93,12 @@ def test_a_restart_refuses_no_connection(tmp_path: Path) -> None:
         manager = Manager(channel)
         client = Client(port.getsockname()[1])  # before the first start: it waits
         try:
-            for round_ in range(3):
+            for how in (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL):
                 with activated(port, address, data_dir) as server:
                     assert manager.ready() == f"http://127.0.0.1:{port.getsockname()[1]}"
                     client.until_answered(client.answered + 20)
-                    server.send_signal(signal.SIGKILL if round_ == 1 else signal.SIGTERM)
+                    assert client.others == [], "a stop lets what is in flight end"
+                    server.send_signal(how)
                     server.wait(LIMIT_S)
                 manager.empty()
             with activated(port, address, data_dir) as server:
@@ -108,4 +109,5 @@ def test_a_restart_refuses_no_connection(tmp_path: Path) -> None:
         finally:
             client.stop()
     assert client.refused == 0
-    assert len(client.others) <= 1, "what was in flight when everything was killed"
+    # One was in flight when the supervisor was killed, one more may reach the gateway before it leaves.
+    assert len(client.others) <= 2
