@@ -15,8 +15,8 @@ from typing import Any
 from bench import load
 from bench.preloaded import KIND, fill, keys_in, total_of
 from bench.servers import Server, folder_for, serving
-from mini_flink.jobs import JobTarget
 from mini_flink.asking import ask
+from mini_flink.jobs import JobTarget
 
 _BEFORE_SECONDS = 1.0
 _AFTER_SECONDS = 1.0

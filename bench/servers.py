@@ -156,6 +156,7 @@ def _spawn(arguments: list[str], folder: Path) -> subprocess.Popen[bytes]:
             stderr=log,
             cwd=Path(__file__).parent.parent,
             start_new_session=True,
+            env={"MINI_FLINK_ADMIN": "false", **os.environ},
         )
 
 

@@ -105,6 +105,7 @@ DOOR = "The door (HTTP)"
 DURABILITY = "Durability and state"
 SNAPSHOTS = "Snapshots"
 BATCHES = "Batches and channels"
+ADMIN = "Admin"
 MESSAGES = "Messages"
 
 LOOKS_INTO_SNAPSHOTS = ("snapshot list", "snapshot show", "snapshot verify")
@@ -251,6 +252,21 @@ class Settings:
     )
     channel_window_bytes: int = _bytes(
         4 * MIB, "sent and unacknowledged bytes per pair of processes", group=BATCHES, minimum=64 * KIB
+    )
+
+    admin: bool = _option(True, "serve the page and the API for operators", group=ADMIN)
+    admin_host: str = _option(
+        "127.0.0.1", "address of the page; another than this host's own wants a token", group=ADMIN
+    )
+    admin_port: int = _option(
+        7072,
+        "port of the page; if it is taken and was not asked for, a free one",
+        group=ADMIN,
+        minimum=0,
+        maximum=65535,
+    )
+    admin_token_file: str | None = _option(
+        None, "file with the token that the page and the API want", group=ADMIN
     )
 
     full_trace: bool = _option(False, "show all frames of a failure, not the job's only", group=MESSAGES)

@@ -58,6 +58,28 @@ def catches(pid: int, signal_number: int) -> bool:
     return False
 
 
+class Usage(NamedTuple):
+    """What a process has used of the processor, and holds of memory; ``age_s`` since it began."""
+
+    cpu_s: float
+    rss_bytes: int
+    age_s: float
+
+
+def usage(pid: int) -> Usage | None:
+    """What a process uses; None if there is none."""
+    fields = _stat(pid)
+    if fields is None or fields[0] in "ZX":
+        return None
+    ticks = os.sysconf("SC_CLK_TCK")
+    uptime = float(_read("/proc/uptime").split()[0])
+    return Usage(
+        cpu_s=(int(fields[11]) + int(fields[12])) / ticks,
+        rss_bytes=int(fields[21]) * os.sysconf("SC_PAGE_SIZE"),
+        age_s=max(0.0, uptime - int(fields[19]) / ticks),
+    )
+
+
 def name_of(pid: int) -> str:
     """Its command line, cut short, or its bare name."""
     words = _read(f"/proc/{pid}/cmdline").replace("\0", " ").strip()

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from mini_flink import metrics
+
 FORMAT_VERSION = 1
 _MAGIC = b"MFPROGRS"
 
@@ -296,6 +298,7 @@ class PageReader:
 def reset_counters(path: str) -> None:
     """Counters to zero, what is known of deaths stays: a new server begins, nobody has the page open."""
     create_page(path)
+    metrics.forget(metrics.beside(path))
     with open(path, "r+b") as file:
         file.seek(_VALUES_AT)
         file.write(bytes(PAGE_BYTES - _VALUES_AT))

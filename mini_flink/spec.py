@@ -84,6 +84,27 @@ class ProcessSpec:
         return f"{self.role} {self.index}"
 
 
+@dataclass(frozen=True, slots=True)
+class AdminSpec:
+    """What the admin process is told: it asks for everything else. ``token`` is empty if none is wanted."""
+
+    job: str
+    url: str
+    admin_url: str
+    host: str
+    port: int
+    token: str
+    data_dir: str
+    console_lock: str
+    listen_fd: int
+    alive_fd: int
+
+    @classmethod
+    def read(cls, path: str) -> AdminSpec:
+        """The spec in ``path``."""
+        return cls(**json.loads(Path(path).read_text()))
+
+
 def check_fingerprint(spec: ProcessSpec, graph: JobGraph) -> None:
     """Every process must have built the same job; JobError names the first operator that differs."""
     mine, theirs = graph.fingerprint(), spec.fingerprint

@@ -149,6 +149,12 @@ def decode(message: bytes) -> Data | Control:
         raise DecodeError(f"a message of {len(message)} bytes is none of ours") from error
 
 
+def stage_of(data: bytes) -> int:
+    """The stage that a packed record is for, mostly without unpacking it: the first element of an array."""
+    first = data[1]
+    return first if first < 0x80 else decode_record(data).stage
+
+
 def decode_record(data: bytes) -> Record:
     """The record in ``data``; DecodeError if it is none."""
     try:

@@ -26,6 +26,36 @@ class Progress(Protocol):
     def idle(self) -> None: ...
 
 
+Ran = tuple[int, int, float, float]
+"""A record that a batch ran: its stage and subtask, when it had come, when the machine was done with it."""
+
+
+class Meter(Protocol):
+    """Where the machine leaves what it measures; times are those of its clock."""
+
+    def batch(self, began: float, ran: list[Ran]) -> None:
+        """A batch is complete, and its commit comes next."""
+
+    def committing(self) -> None:
+        """A commit begins to be written."""
+
+    def committed(self) -> None:
+        """It is as durable as it will be."""
+
+
+class NoMeter:
+    """Nobody measures."""
+
+    def batch(self, began: float, ran: list[Ran]) -> None:
+        """Ignored."""
+
+    def committing(self) -> None:
+        """Ignored."""
+
+    def committed(self) -> None:
+        """Ignored."""
+
+
 class Undertaker(Protocol):
     """Describes a record that failed: logs it, and gives its error id, operator and dead letter."""
 

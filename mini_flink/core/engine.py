@@ -25,7 +25,19 @@ from itertools import islice
 
 from mini_flink import wire
 from mini_flink.core import shares
-from mini_flink.core.base import Counters, Identity, Limits, Progress, Root, Task, Undertaker, source_code
+from mini_flink.core.base import (
+    Counters,
+    Identity,
+    Limits,
+    Meter,
+    NoMeter,
+    Progress,
+    Ran,
+    Root,
+    Task,
+    Undertaker,
+    source_code,
+)
 from mini_flink.core.changes import ChangedKeys
 from mini_flink.core.effects import Append, Connect, Effect, Flush, Recycle, Send, Sync
 from mini_flink.core.links import Link
@@ -42,6 +54,8 @@ DEAD_LETTER_FLUSH_S = 0.1
 """Dead letters are read from the table by others, so they go there soon."""
 MAX_DEFERRED = 1024
 """Messages of a newer epoch that wait for this worker's own; what is over it comes again."""
+WAITING_SCAN = 2048
+"""Records of each queue that are looked at to tell which stages they wait for."""
 
 
 @dataclass(slots=True)
@@ -70,6 +84,7 @@ class Engine:
         clock: Callable[[], float],
         durable: bool = True,
         poison: tuple[int, int, int] | None = None,
+        meter: Meter | None = None,
     ) -> None:
         self.identity = identity
         self.overlay = Overlay(table)
@@ -85,7 +100,8 @@ class Engine:
         self._progress = progress
         self._undertaker = undertaker
         self._clock = clock
-        self._durable = durable
+        self.durable = durable
+        self.meter = meter or NoMeter()
         self._poison = poison
         self._table = table
         self._links: dict[str, Link] = {}
@@ -96,8 +112,9 @@ class Engine:
         self._home = self._links[identity.name]
         self._workers = [self._links[name] for name in workers]
         self._gateways = [self._links[name] for name in gateways]
-        self._queue: deque[tuple[Link, int, int, bytes]] = deque()
-        self._local: deque[tuple[int, wire.Record, Root]] = deque()
+        self._queue: deque[tuple[Link, int, int, bytes, float]] = deque()
+        self._local: deque[tuple[int, wire.Record, Root, float]] = deque()
+        self._clocked = 0.0
         self._root: Root = (0, 0, 0)
         self._feeds: list[_Feed] = []
         self._changed: dict[str, Link] = {}
@@ -136,8 +153,9 @@ class Engine:
         self._drop_stale_outbox()
         home = self._home
         home.processed = home.outbound.acked
+        now = self._clock()
         for number, data in home.outbound.remaining():
-            self._local.append((number, wire.decode_record(data), self._home_root(number)))
+            self._local.append((number, wire.decode_record(data), self._home_root(number), now))
 
     def _redo(self, number: int, payload: bytes) -> None:
         form, generation, _incarnation, epoch, links, outputs, changes, _timers = wire.unpack(payload)
@@ -255,7 +273,7 @@ class Engine:
             link.owes_position = True
         self._take_position(link, message, now)
         if message.records:
-            self._take_records(link, message)
+            self._take_records(link, message, now)
         return effects
 
     def _new_session(self, link: Link, session: int) -> bool:
@@ -273,7 +291,7 @@ class Engine:
         if message.flags & wire.RESEND:
             link.outbound.rewind(message.position)
 
-    def _take_records(self, link: Link, message: wire.Data) -> None:
+    def _take_records(self, link: Link, message: wire.Data, now: float) -> None:
         inbound = link.inbound
         first, records = inbound.accept(message.first, message.records)
         if not records:
@@ -282,7 +300,9 @@ class Engine:
                 link.flags |= wire.RESEND
             return
         session = link.session
-        self._queue.extend((link, session, number, record) for number, record in enumerate(records, first))
+        self._queue.extend(
+            (link, session, number, record, now) for number, record in enumerate(records, first)
+        )
 
     # --- snapshots --------------------------------------------------------------------------------------
 
@@ -294,7 +314,7 @@ class Engine:
         """End the old epoch: it is durable, with what is frozen as this worker's part of the new one."""
         self.epoch = self._wanted_epoch
         effects: list[Effect] = [self._seal()]
-        if self._durable:
+        if self.durable:
             effects.append(Sync())
         effects.append(self.freeze(snapshot=self.epoch))
         deferred, self._deferred = self._deferred, []
@@ -344,7 +364,7 @@ class Engine:
             effects = self._turn_epoch(now)
         if self.has_work and self._run_batch(now, now_ms):
             effects.append(self._seal())
-            if self._durable:
+            if self.durable:
                 effects.append(Sync())
             self._plan_flush(now)
         self._send_due(effects, now)
@@ -360,37 +380,47 @@ class Engine:
     def _run_batch(self, now: float, now_ms: int) -> bool:
         limits, clock = self._limits, self._clock
         until = now + limits.batch_s
-        records = 0
+        ran: list[Ran] = []
         self._batch_bytes = 0
+        began = self._clocked = clock()
         while (item := self._next_input()) is not None:
-            records += 1
-            self._handle(*item, now_ms)
-            if records >= limits.batch_records or self._batch_bytes >= limits.batch_bytes or clock() >= until:
+            link, root, number, record, arrived = item
+            self._handle(link, root, number, record, now_ms)
+            self._clocked = clocked = clock()
+            ran.append((record.stage, record.subtask, arrived, clocked))
+            if (
+                len(ran) >= limits.batch_records
+                or self._batch_bytes >= limits.batch_bytes
+                or clocked >= until
+            ):
                 break
         self._progress.idle()
-        self.counters.records_in += records
+        self.counters.records_in += len(ran)
         self.counters.batches += 1
-        return records > 0
+        self.meter.batch(began, ran)
+        return bool(ran)
 
-    def _next_input(self) -> tuple[Link, Root, int, wire.Record] | None:
+    def _next_input(self) -> tuple[Link, Root, int, wire.Record, float] | None:
         """The next record: what this worker sent itself goes first, so that it never piles up.
 
         With it comes its root, by which it is known after a crash: its own number, or for what this batch
         sent itself that of the input it comes from, since numbers that are not committed may come to others.
+        Last comes when it arrived.
         """
         if self._local:
-            number, record, root = self._local.popleft()
-            return self._home, root, number, record
+            number, record, root, arrived = self._local.popleft()
+            return self._home, root, number, record, arrived
         if self._queue:
-            link, session, number, data = self._queue.popleft()
+            link, session, number, data, arrived = self._queue.popleft()
             self._batch_bytes += len(data)
-            return link, (source_code(link.peer), session, number), number, wire.decode_record(data)
+            root = source_code(link.peer), session, number
+            return link, root, number, wire.decode_record(data), arrived
         while self._feeds:
             feed = self._feeds[0]
             fed = next(feed.elements, None)
             if fed is not None:
                 number = feed.link.processed + 1
-                return feed.link, (source_code(feed.link.peer), 0, number), number, fed
+                return feed.link, (source_code(feed.link.peer), 0, number), number, fed, self._clocked
             self._feeds.pop(0)
         return None
 
@@ -446,7 +476,7 @@ class Engine:
         link = self._workers[record.subtask % len(self._workers)]
         number = self._append(link, wire.pack(record))
         if link is self._home:
-            self._local.append((number, record, self._root))
+            self._local.append((number, record, self._root, self._clocked))
 
     def _answer(self, record: wire.Record, answer: tuple[object, ...]) -> None:
         link = self._links.get(gateway_name(record.gateway))
@@ -497,7 +527,8 @@ class Engine:
         self._changed.clear()
         if self._local:  # committed with this batch: from here on their own numbers stand
             self._local = deque(
-                (number, record, self._home_root(number)) for number, record, _ in self._local
+                (number, record, self._home_root(number), arrived)
+                for number, record, _, arrived in self._local
             )
         self.commit_number += 1
         self.counters.commits += 1
@@ -627,11 +658,30 @@ class Engine:
             "gaps": sum(link.gaps for link in links),
         }
 
+    @property
+    def backlog(self) -> int:
+        """Records that wait for their turn."""
+        return len(self._queue) + len(self._local)
+
+    def waiting(self) -> dict[int, tuple[int, float]]:
+        """Per stage: how many records wait for it, and when the oldest of them came.
+
+        A long queue is looked at in part, and what is seen of it stands for the rest.
+        """
+        found: dict[int, tuple[int, float]] = {}
+        looked = [(record.stage, arrived) for _, record, _, arrived in islice(self._local, WAITING_SCAN)]
+        looked += [(wire.stage_of(data), arrived) for *_, data, arrived in islice(self._queue, WAITING_SCAN)]
+        for stage, arrived in looked:
+            number, oldest = found.get(stage, (0, arrived))
+            found[stage] = number + 1, min(oldest, arrived)
+        share = self.backlog / max(1, len(looked))
+        return {stage: (round(number * share), oldest) for stage, (number, oldest) in found.items()}
+
     def gauges(self) -> dict[str, int]:
         """How things stand now."""
         links = self._links.values()
         return {
-            "pending": len(self._queue) + len(self._local),
+            "pending": self.backlog,
             "overlay_bytes": self.overlay.active_bytes + self._unsaved_bytes,
             "outbox_records": sum(link.outbound.next - 1 - link.outbound.acked for link in links),
             "storage_full": int(self.storage_full),

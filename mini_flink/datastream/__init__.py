@@ -18,6 +18,7 @@ from mini_flink.datastream.functions import (
     RuntimeContext,
     TimersNotAvailableError,
 )
+from mini_flink.datastream.metrics import Counter, Distribution, Meter, MetricGroup
 from mini_flink.datastream.reply import Reply
 from mini_flink.datastream.request import Request
 from mini_flink.datastream.state import (
@@ -38,8 +39,10 @@ __all__ = [
     "AggregateFunction",
     "AggregatingState",
     "AggregatingStateDescriptor",
+    "Counter",
     "DataStream",
     "DataStreamSink",
+    "Distribution",
     "FilterFunction",
     "FlatMapFunction",
     "Function",
@@ -51,6 +54,8 @@ __all__ = [
     "MapFunction",
     "MapState",
     "MapStateDescriptor",
+    "Meter",
+    "MetricGroup",
     "ProcessFunction",
     "ReduceFunction",
     "ReducingState",

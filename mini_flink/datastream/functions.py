@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any, Generic, NoReturn, TypeAlias, TypeVar
 
+from mini_flink.datastream.metrics import MetricGroup
 from mini_flink.datastream.state import (
     AggregatingState,
     AggregatingStateDescriptor,
@@ -43,7 +44,7 @@ class TimersNotAvailableError(JobError):
 
 
 class RuntimeContext(ABC):
-    """What ``open`` is given: where the function runs, and its states.
+    """What ``open`` is given: where the function runs, its states and its metrics.
 
     States are to be had inside ``open`` only, and only behind a ``key_by``.
     """
@@ -67,6 +68,10 @@ class RuntimeContext(ABC):
     @abstractmethod
     def get_max_number_of_parallel_subtasks(self) -> int:
         """The number of key groups."""
+
+    @abstractmethod
+    def get_metrics_group(self) -> MetricGroup:
+        """What the function counts and measures; to be had inside ``open`` only."""
 
     @abstractmethod
     def get_state(self, state_descriptor: ValueStateDescriptor[T]) -> ValueState[T]:

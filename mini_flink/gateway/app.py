@@ -27,6 +27,7 @@ from mini_flink.gateway.bodies import (
     request_maker,
     value_maker,
 )
+from mini_flink.gateway.meter import RouteMeter
 from mini_flink.gateway.port import (
     NO_BODY_STATUSES,
     Answer,
@@ -39,6 +40,7 @@ from mini_flink.gateway.port import (
 from mini_flink.gateway.routes import HEALTH_PATH, OWN_PATHS, RouteTable, SourceRoute
 from mini_flink.gateway.wire_format import sendable
 from mini_flink.json_codec import BodyError
+from mini_flink.metrics import Registry
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +48,8 @@ logger = logging.getLogger(__name__)
 class SourceEndpoint:
     """What answers the requests of one source."""
 
-    def __init__(self, route: SourceRoute, ingress: Ingress) -> None:
+    def __init__(self, route: SourceRoute, ingress: Ingress, meter: RouteMeter) -> None:
+        self._watch = meter.watch
         self._source = route.source
         self._ingress = ingress
         if route.body == "request":
@@ -58,6 +61,7 @@ class SourceEndpoint:
 
     def submit(self, incoming: Incoming, done: Done) -> None:
         """Hand the request in; ``done`` gets its answer, at once if it is refused."""
+        done = self._watch(done)
         try:
             self._take(incoming, done)
         except Exception as error:  # the HTTP boundary
@@ -100,9 +104,15 @@ def _refusal(error: Exception) -> Answer:
 class GatewayApp:
     """All inputs of a job behind one ASGI callable."""
 
-    def __init__(self, routes: Sequence[SourceRoute], ingress: Ingress) -> None:
+    def __init__(
+        self, routes: Sequence[SourceRoute], ingress: Ingress, metrics: Registry | None = None
+    ) -> None:
         self._ingress = ingress
-        self._table = RouteTable([(route, SourceEndpoint(route, ingress)) for route in routes])
+        registry = metrics or Registry()
+        meters = {path: RouteMeter(registry, path) for path in {route.path for route in routes}}
+        self._table = RouteTable(
+            [(route, SourceEndpoint(route, ingress, meters[route.path])) for route in routes]
+        )
         self._own_paths = frozenset(path for path in OWN_PATHS if not self._table.has_path(path))
 
         self._direct = {

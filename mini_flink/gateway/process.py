@@ -36,6 +36,7 @@ from mini_flink.gateway.server import HttpServer
 from mini_flink.gateway.sources import routes_of
 from mini_flink.ids import SUPERVISOR
 from mini_flink.jobs import JobTarget, load_graph
+from mini_flink.metrics import OperatorCounters, Publisher, Registry, beside
 from mini_flink.pinned import PinnedSources
 from mini_flink.progress import Page
 from mini_flink.spec import SERVE, STANDBY, ProcessSpec, check_fingerprint
@@ -101,7 +102,13 @@ class GatewayProcess:
             self._pending, self._ingress, self._transport, self._control, self._die, self._check_drained
         )
         sock = socket.socket(fileno=spec.listen_fd)
-        self._app = GatewayApp(routes_of(self._plan), self._ingress)
+        metrics = Registry(lambda text: console.event("warn", text))
+        self._publisher = Publisher(beside(spec.page_path), metrics)
+        self._sources = {
+            number: OperatorCounters(metrics, self._plan.operators[number].uid, spec.index)
+            for number in self._ingress.source_counts()
+        }
+        self._app = GatewayApp(routes_of(self._plan), self._ingress, metrics)
         self._server = HttpServer(settings, self._app, sock)
         loop = asyncio.get_running_loop()
         loop.add_reader(spec.alive_fd, self._orphaned)
@@ -265,7 +272,9 @@ class GatewayProcess:
         self._page.publish(self._pending.statistics())
         for number, counts in self._ingress.source_counts().items():
             self._page.publish_operator(number, *counts)
+            self._sources[number].set(*counts)
         self._page.set("pending", self._ingress.pending)
+        self._publisher.publish()
 
 
 def main(argv: list[str]) -> int:

@@ -21,7 +21,9 @@ from mini_flink.datastream.state import (
 from mini_flink.errors import JobError
 from mini_flink.graph import Node
 from mini_flink.keys import decode_key
+from mini_flink.metrics import Registry
 from mini_flink.operators.base import CurrentRecord, KeyedStore, StateRegistry
+from mini_flink.operators.metrics import OperatorMetrics
 from mini_flink.operators.state import (
     Slot,
     StoredAggregation,
@@ -69,10 +71,16 @@ class States:
 
 
 class WorkerRuntimeContext(RuntimeContext):
-    """Hands out states while ``open`` runs."""
+    """Hands out states and metrics while ``open`` runs."""
 
     def __init__(
-        self, node: Node, subtask: int, parallelism: int, max_parallelism: int, states: States
+        self,
+        node: Node,
+        subtask: int,
+        parallelism: int,
+        max_parallelism: int,
+        states: States,
+        metrics: Registry,
     ) -> None:
         self.opening = False
         self._node = node
@@ -80,6 +88,8 @@ class WorkerRuntimeContext(RuntimeContext):
         self._parallelism = parallelism
         self._max_parallelism = max_parallelism
         self._states = states
+        labels = {"operator": node.uid, "subtask": str(subtask)}
+        self._metrics = OperatorMetrics(metrics, node, labels, lambda: self.opening)
 
     def get_task_name(self) -> str:
         return self._node.name
@@ -95,6 +105,11 @@ class WorkerRuntimeContext(RuntimeContext):
 
     def get_max_number_of_parallel_subtasks(self) -> int:
         return self._max_parallelism
+
+    def get_metrics_group(self) -> OperatorMetrics:
+        if not self.opening:
+            raise self._outside_open("get_metrics_group")
+        return self._metrics
 
     def get_state(self, state_descriptor: ValueStateDescriptor[Any]) -> StoredValue:
         return StoredValue(self._slot("get_state", state_descriptor, ValueStateDescriptor))
@@ -121,11 +136,7 @@ class WorkerRuntimeContext(RuntimeContext):
     ) -> Slot:
         node = self._node
         if not self.opening:
-            raise JobError(
-                f"operator {node.name!r} calls {call}() outside open()",
-                help="call it in open() and keep the state in an attribute",
-                location=node.location,
-            )
+            raise self._outside_open(call)
         if not isinstance(descriptor, expected):
             raise JobError(
                 f"{call}() of operator {node.name!r} takes a {expected.__name__}, "
@@ -134,6 +145,13 @@ class WorkerRuntimeContext(RuntimeContext):
                 location=node.location,
             )
         return self._states.slot(descriptor)
+
+    def _outside_open(self, call: str) -> JobError:
+        return JobError(
+            f"operator {self._node.name!r} calls {call}() outside open()",
+            help="call it in open() and keep what it gives in an attribute",
+            location=self._node.location,
+        )
 
 
 class WorkerContext(Context):

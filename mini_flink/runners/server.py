@@ -27,6 +27,7 @@ from mini_flink.jobs import JobTarget, load_graph
 from mini_flink.pinned import PinnedSources
 from mini_flink.runners.arrival import Arrival, arrive, fit
 from mini_flink.snapshots.location import is_url
+from mini_flink.supervisor.admin import AdminDoor, AdminKeeper, open_door
 from mini_flink.supervisor.cores import cores_at_hand
 from mini_flink.supervisor.fleet import Fleet
 from mini_flink.supervisor.listeners import SUPERVISOR_TITLE, Listeners
@@ -87,6 +88,9 @@ class _Server:
         self._listeners = Listeners.open(settings.host, settings.port)
         stack.callback(self._listeners.close)
         self.origin = Origin(os.getcwd(), dict(os.environ))
+        self._door = open_door(settings, self.origin) if settings.admin else None
+        if self._door is not None:
+            stack.callback(self._door.close)
         self.settings = _placed(settings, self.origin.directory)
         self._sources = PinnedSources()
         self.graph = load_graph(job, quiet=False, sources=self._sources)
@@ -113,12 +117,26 @@ class _Server:
         stack.callback(folder.end_run)
         transport = ZmqTransport()
         stack.callback(transport.close)
-        fleet = Fleet(plan, folder, listeners, transport, self.origin, self._child_modules)
+        door = self._door
+        admin_url = door.url if door else None
+        modules = self._child_modules
+        fleet = Fleet(plan, folder, listeners, transport, self.origin, modules, admin_url=admin_url)
         stack.callback(fleet.close)
-        url = listeners.address.url
         return Supervisor(
-            plan, folder, fleet, transport, url=url, banner=say_ready, background=ThreadBackground()
+            plan,
+            folder,
+            fleet,
+            transport,
+            url=listeners.address.url,
+            banner=say_ready,
+            background=ThreadBackground(),
+            admin=self._admin_keeper(door, plan, stack) if door else None,
         )
+
+    def _admin_keeper(self, door: AdminDoor, plan: ServerPlan, stack: ExitStack) -> AdminKeeper:
+        keeper = AdminKeeper(door, plan, self._listeners.address.url, self.origin)
+        stack.callback(keeper.close)
+        return keeper
 
     def _banner(self, plan: ServerPlan) -> Callable[[int], str]:
         """What to say once it is true; it is told how many commits were redone."""
@@ -141,6 +159,7 @@ class _Server:
                     redone=redone,
                     seconds=time.monotonic() - self._began_s,
                     restored=self._restored,
+                    page=self._door.url if self._door else "",
                 )
             )
 

@@ -98,6 +98,11 @@ class LmdbTable:
     def size_bytes(self) -> int:
         return (self._folder / "data.mdb").stat().st_size
 
+    @property
+    def used_bytes(self) -> int:
+        """What of the file holds something, as of the last renewal."""
+        return self._reader.used_bytes
+
     # --- reading ----------------------------------------------------------------------------------------
 
     def get(self, key: bytes) -> bytes | None:
@@ -330,6 +335,16 @@ class _Reader:
         self._records = records
         self._long = long
         self._has_long = self._transaction.stat(long)["entries"] > 0
+
+    @property
+    def used_bytes(self) -> int:
+        """The pages of both databases."""
+        used_bytes = 0
+        for database in (self._records, self._long):
+            found = self._transaction.stat(database)
+            pages: int = found["branch_pages"] + found["leaf_pages"] + found["overflow_pages"]
+            used_bytes += pages * found["psize"]
+        return used_bytes
 
     def get(self, key: bytes) -> bytes | None:
         if len(key) <= _MAX_KEY_BYTES:

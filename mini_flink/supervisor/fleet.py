@@ -32,6 +32,8 @@ class Fleet:
         transport: Transport,
         origin: Origin,
         child_modules: Mapping[str, str] = CHILD_MODULES,
+        *,
+        admin_url: str | None = None,
     ) -> None:
         self.incarnation = 0
         self.plan = plan
@@ -41,6 +43,7 @@ class Fleet:
         self._transport = transport
         self._origin = origin
         self._child_modules = child_modules
+        self._admin_url = admin_url
         self.workers = [self.new_worker(index, plan) for index in range(plan.workers)]
         self.gateways = [self.new_gateway(slot, plan) for slot in range(plan.gateways)]
         self.others: list[Member] = []
@@ -169,6 +172,7 @@ class Fleet:
             "job": self.plan.job_name,
             "url": self._listeners.address.url,
             "port": self._listeners.address.port,
+            "admin_url": self._admin_url,
             "runtime_dir": self.plan.runtime_dir,
             "supervisor_endpoint": self._endpoint,
             "generation": self.plan.generation,

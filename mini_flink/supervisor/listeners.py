@@ -22,6 +22,7 @@ _POLL_S = 0.02
 _FIRST_INHERITED_FD = 3
 SUPERVISOR_TITLE = "mini_flink supervisor"
 GATEWAY_TITLE = "mini_flink gateway"
+ADMIN_TITLE = "mini_flink admin"
 
 
 class Address(NamedTuple):
@@ -51,16 +52,7 @@ class Listeners:
         first = _inherited()
         if first is not None:
             return cls(first, Address(host, int(first.getsockname()[1])), inherited=True)
-        give_up = time.monotonic() + LEFTOVER_S
-        while True:
-            try:
-                first = _listen(host, port, shared=False)
-                break
-            except OSError as error:
-                holder = procfs.holder_of_port(port) if error.errno == errno.EADDRINUSE else None
-                if not _is_leftover(holder) or time.monotonic() > give_up:
-                    raise _refusal(host, port, error, holder) from error
-            time.sleep(_POLL_S)
+        first = take(host, port)
         return cls(first, Address(host, int(first.getsockname()[1])), inherited=False)
 
     def share_among(self, gateways: int) -> None:
@@ -81,6 +73,19 @@ class Listeners:
             listener.close()
 
 
+def take(host: str, port: int, *, flags: str = "--") -> socket.socket:
+    """Take a port alone (0: any free one); BusyError if it is taken. ``flags`` is how its options begin."""
+    give_up = time.monotonic() + LEFTOVER_S
+    while True:
+        try:
+            return _listen(host, port, shared=False, flags=flags)
+        except OSError as error:
+            holder = procfs.holder_of_port(port) if error.errno == errno.EADDRINUSE else None
+            if not _is_leftover(holder) or time.monotonic() > give_up:
+                raise _refusal(host, port, error, holder, flags) from error
+        time.sleep(_POLL_S)
+
+
 def _inherited() -> socket.socket | None:
     """The first socket of systemd's socket activation, if this process is meant."""
     count, pid = os.environ.get("LISTEN_FDS", ""), os.environ.get("LISTEN_PID", "")
@@ -92,14 +97,14 @@ def _inherited() -> socket.socket | None:
     return socket.socket(fileno=_FIRST_INHERITED_FD)
 
 
-def _listen(host: str, port: int, *, shared: bool) -> socket.socket:
+def _listen(host: str, port: int, *, shared: bool, flags: str = "--") -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except socket.gaierror as error:
         raise ConfigError(
-            f"host {host!r} is not known: {error.strerror}", help="try --host 127.0.0.1"
+            f"host {host!r} is not known: {error.strerror}", help=f"try {flags}host 127.0.0.1"
         ) from error
     listener = socket.socket(family, kind, protocol)
     try:
@@ -115,18 +120,23 @@ def _listen(host: str, port: int, *, shared: bool) -> socket.socket:
 
 
 def _is_leftover(holder: int | None) -> bool:
-    """A gateway whose supervisor has died: it is about to leave."""
-    if holder is None or not procfs.name_of(holder).startswith(GATEWAY_TITLE):
+    """A gateway (or an admin process) whose supervisor has died: it is about to leave."""
+    if holder is None or not procfs.name_of(holder).startswith((GATEWAY_TITLE, ADMIN_TITLE)):
         return False
     parent = procfs.parent_of(holder)
     return parent is None or not procfs.name_of(parent).startswith(SUPERVISOR_TITLE)
 
 
-def _refusal(host: str, port: int, error: OSError, holder: int | None) -> ConfigError | BusyError:
+def _refusal(host: str, port: int, error: OSError, holder: int | None, flags: str) -> ConfigError | BusyError:
     if error.errno == errno.EADDRINUSE:
         by = "" if holder is None else f' by "{procfs.name_of(holder)}" (pid {holder})'
         other = port + 1 if port < 65535 else port - 1
-        return BusyError(f"port {port} is in use{by}", help=f"stop it, or choose another: --port {other}")
+        return BusyError(
+            f"port {port} is in use{by}", help=f"stop it, or choose another: {flags}port {other}"
+        )
     if error.errno == errno.EACCES:
-        return ConfigError(f"port {port} needs privileges", help="choose one over 1023, as in --port 7071")
-    return ConfigError(f"cannot listen on {host} port {port}: {error.strerror}", help="try --host 127.0.0.1")
+        help = f"choose one over 1023, as in {flags}port 7071"
+        return ConfigError(f"port {port} needs privileges", help=help)
+    return ConfigError(
+        f"cannot listen on {host} port {port}: {error.strerror}", help=f"try {flags}host 127.0.0.1"
+    )

@@ -27,8 +27,10 @@ from mini_flink.errors import (
 )
 from mini_flink.folder import DataFolder
 from mini_flink.supervisor import words
+from mini_flink.supervisor.admin import AdminKeeper
 from mini_flink.supervisor.changeover import ENDED as CHANGED
 from mini_flink.supervisor.changeover import Changeover, goal_of
+from mini_flink.supervisor.events import EventRing
 from mini_flink.supervisor.fleet import Fleet
 from mini_flink.supervisor.hangs import Stuck
 from mini_flink.supervisor.members import GONE, READY, STARTING, STOPPING, WAITING, Member, describe_exit
@@ -67,6 +69,7 @@ class Supervisor:
         url: str,
         banner: Callable[[int], str],
         background: ThreadBackground,
+        admin: AdminKeeper | None = None,
     ) -> None:
         self._settings = plan.settings
         self._folder = folder
@@ -75,6 +78,8 @@ class Supervisor:
         self._url = url
         self._banner = banner
         self._background = background
+        self._admin = admin
+        self._events = EventRing()
         self._snapshots = SnapshotDirector(plan, folder, fleet, background)
         self._changeover: Changeover | None = None
         self._tell_changed: Callable[[Mapping[str, Any]], None] = lambda _: None
@@ -108,7 +113,10 @@ class Supervisor:
         """Sleep until something is to be done, and do it."""
         self._now_ms = _monotonic_ms()
         exits = {member.exit_fd: member for member in self._fleet if member.running}
-        ready = self._transport.wait(self._sleep_ms(), (signals.fileno(), self._background.fileno(), *exits))
+        fds = [signals.fileno(), self._background.fileno(), *exits]
+        if self._admin is not None and self._admin.exit_fd >= 0:
+            fds.append(self._admin.exit_fd)
+        ready = self._transport.wait(self._sleep_ms(), fds)
         self._now_ms = _monotonic_ms()
         # Messages first: what a process said before it ended explains its end.
         for message in self._transport.receive(_RECEIVE_LIMIT):
@@ -124,6 +132,7 @@ class Supervisor:
     def _sleep_ms(self) -> int:
         due = [self._look_due_ms, self._kill_due_ms, *self._askers.values()]
         due.append(self._snapshots.due_ms(self._now_ms))
+        due.append(self._admin.due_ms() if self._admin else None)
         if self._changeover is not None:
             due.append(self._changeover.due_ms())
         due += [member.start_at_ms for member in self._fleet if member.state == WAITING]
@@ -140,6 +149,9 @@ class Supervisor:
             self._start(starting)
         self._fleet.send_unsent()
         self._snapshots.step(now_ms, serving=self._state == SERVING)
+        self._events.note_snapshots(self._snapshots.report())
+        if self._admin is not None:
+            self._admin.step(now_ms)
         self._step_changeover()
         if _due(self._look_due_ms, now_ms):
             self._look()
@@ -207,7 +219,9 @@ class Supervisor:
                 console.event("warn", warning)
         if member.died_at_ms is not None and member.pid is not None:
             seconds = (self._now_ms - member.died_at_ms) / 1000
-            console.event("ok", words.came_back(member.title, member.pid, seconds, redone))
+            text = words.came_back(member.title, member.pid, seconds, redone)
+            console.event("ok", text)
+            self._events.note("back", "ok", text, member.name)
             member.died_at_ms = None
         if self._state == STARTING and all(each.state == READY for each in self._fleet):
             self._serve()
@@ -218,6 +232,9 @@ class Supervisor:
         self._folder.mark_ready(self._settings.durability)
         _say(self._banner(self._redone))
         notify("READY=1", f"STATUS=serving {self._url}")
+        self._events.note("serving", "ok", f"serving {self._url}")
+        if self._admin is not None:
+            self._admin.begin(self._now_ms)
 
     def _fail(self, text: str, exit_code: int) -> None:
         """No restart will help. What was answered is committed: the processes are just killed."""
@@ -276,6 +293,8 @@ class Supervisor:
             self._changeover = None
             self._snapshots.resume(self._fleet.plan)
             answer({"ok": False, "reason": error.message, "exit_code": error.exit_code})
+        else:
+            self._events.note(self._changeover.kind, "info", f"a {self._changeover.kind} begins")
 
     def _cancel_changeover(self, answer: Callable[[Mapping[str, Any]], None]) -> None:
         if self._changeover is None:
@@ -293,6 +312,9 @@ class Supervisor:
         if changeover.phase == CHANGED:
             self._changeover = None
             self._snapshots.resume(self._fleet.plan)
+            ended = "is done" if changeover.result["ok"] else f"failed: {changeover.result['reason']}"
+            severity = "ok" if changeover.result["ok"] else "warn"
+            self._events.note(changeover.kind, severity, f"the {changeover.kind} {ended}")
             self._tell_changed(changeover.result)
             self._folder.remove_older_generations()
 
@@ -310,6 +332,8 @@ class Supervisor:
             uptime_ms=self._now_ms - self._began_ms,
             snapshots=self._snapshots.report(),
             restored=self._restored(),
+            admin=self._admin,
+            events=self._events,
         )
         self._transport.send(message.sender, self._fleet.control(wire.STATUS_REPLY, report))
 
@@ -347,7 +371,9 @@ class Supervisor:
             return
         cause = describe_exit(status) + (f" ({ended})" if ended else "")
         self._snapshots.died(member, self._now_ms)
-        console.event("warn", words.died(member.title, pid, cause, pending_requests(self._fleet)))
+        text = words.died(member.title, pid, cause, pending_requests(self._fleet))
+        console.event("warn", text)
+        self._events.note("died", "warn", text, member.name)
         member.state = WAITING
         if member.died_at_ms is None:
             member.died_at_ms = self._now_ms
@@ -403,6 +429,7 @@ class Supervisor:
         if self._changeover is not None:
             self._changeover.cancel("the server is told to stop", self._now_ms)
         notify("STOPPING=1", "STATUS=stopping")
+        self._events.note("stopping", "info", "the server is told to stop")
         pending = pending_requests(self._fleet)
         _say(words.stopping(pending, self._settings.shutdown_grace_ms))
         self._stop_began_ms = self._now_ms

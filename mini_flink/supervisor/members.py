@@ -98,6 +98,7 @@ class Member:
     start_at_ms: int | None = 0
     died_at_ms: int | None = None
     ended: str = ""
+    last_exit: str = ""
     unsent: dict[int, bytes] = field(default_factory=dict)
     _child: subprocess.Popen[bytes] | None = None
     _pidfd: int = -1
@@ -148,6 +149,7 @@ class Member:
         status = self._child.wait()
         os.close(self._pidfd)
         self._child, self._pidfd = None, -1
+        self.last_exit = describe_exit(status) + (f" ({self.ended})" if self.ended else "")
         return status
 
     def show_stack(self) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mini_flink.progress import COUNTERS_OF
+from mini_flink.supervisor.admin import AdminKeeper
+from mini_flink.supervisor.events import EventRing
 from mini_flink.supervisor.members import READY, Member
 from mini_flink.supervisor.spec import ServerPlan
 
@@ -32,6 +34,8 @@ def build_report(
     uptime_ms: int,
     snapshots: dict[str, Any],
     restored: dict[str, str] | None,
+    admin: AdminKeeper | None,
+    events: EventRing,
 ) -> dict[str, Any]:
     """One object with stable names: the reply to a status request."""
     return {
@@ -42,10 +46,30 @@ def build_report(
         "durability": plan.settings.durability,
         "uptime_ms": uptime_ms,
         "pending": pending_requests(members),
-        "processes": [_supervisor(incarnation, state), *(_process(member) for member in members)],
+        "processes": [
+            _supervisor(incarnation, state),
+            *(_process(member) for member in members),
+            *([admin.report()] if admin else []),
+        ],
         "operators": _operators(plan, [*members, *retired]),
         "snapshots": snapshots,
         "restored": restored,
+        "admin_url": admin.url if admin else None,
+        "events": events.report(),
+        "plan": _plan(plan),
+    }
+
+
+def _plan(plan: ServerPlan) -> dict[str, Any]:
+    """What the job's picture is drawn from; it changes with a rescale or an upgrade."""
+    return {
+        "fingerprint": plan.fingerprint,
+        "numbers": dict(plan.numbers),
+        "parallelisms": dict(plan.parallelisms),
+        "workers": plan.workers,
+        "gateways": plan.gateways,
+        "max_parallelism": plan.max_parallelism,
+        "generation": plan.generation,
     }
 
 
@@ -57,6 +81,8 @@ def _supervisor(incarnation: int, state: str) -> dict[str, Any]:
         "restarts": 0,
         "incarnation": incarnation,
         "state": READY if state == "serving" else state,
+        "last_exit": "",
+        "metrics": "",
         "counters": {},
     }
 
@@ -70,6 +96,8 @@ def _process(member: Member) -> dict[str, Any]:
         "restarts": member.policy.restarts,
         "incarnation": member.incarnation,
         "state": member.state,
+        "last_exit": member.last_exit,
+        "metrics": member.page_path.removesuffix(".page") + ".metrics",
         "counters": {name: counters[name] for name in COUNTERS_OF[member.role]},
     }
 

@@ -37,6 +37,7 @@ class Started:
     redone: int
     seconds: float
     restored: str = ""
+    page: str = ""
 
 
 def banner(facts: Started) -> str:
@@ -58,6 +59,7 @@ def banner(facts: Started) -> str:
         f"  Ready   {facts.url}   {routes(graph)}   in {facts.seconds:.1f} s",
         *([f"  Try     {attempt}"] if (attempt := curl_line(graph, facts.job_doc, facts.url)) else []),
         f"  State   {short_path(facts.data_dir)}   {SURVIVES[facts.durability]}, {known}",
+        *([f"  Page    {facts.page}"] if facts.page else []),
         "  Stop    Ctrl-C",
     ]
     return "\n".join(lines)

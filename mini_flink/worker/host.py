@@ -129,10 +129,14 @@ class Host:
                 self._transport.send(peer, message)
                 crash_point("after_send")
             case Append(number, payload):
+                self.engine.meter.committing()
                 self._log.append(number, payload)
                 crash_point("after_log_write")
+                if not self.engine.durable:
+                    self.engine.meter.committed()
             case Sync():
                 self._log.sync()
+                self.engine.meter.committed()
                 crash_point("before_send")
             case Connect(peer, endpoint):
                 self._transport.connect(peer, endpoint)

@@ -31,6 +31,7 @@ from mini_flink.graph import JobGraph
 from mini_flink.ids import SUPERVISOR
 from mini_flink.jobs import JobTarget, load_graph
 from mini_flink.locks import FolderLock
+from mini_flink.metrics import Publisher, Registry, beside
 from mini_flink.pinned import PinnedSources
 from mini_flink.progress import Page
 from mini_flink.spec import PAUSED, TRIAL, ProcessSpec, check_fingerprint
@@ -39,6 +40,7 @@ from mini_flink.state.log import FileLog
 from mini_flink.transport.zmq import ZmqTransport
 from mini_flink.worker.background import ThreadBackground
 from mini_flink.worker.host import Capture
+from mini_flink.worker.meter import STATE_BYTES
 from mini_flink.worker.snapshots import Order, WorkerSnapshots
 from mini_flink.worker.spare import called
 from mini_flink.worker.tails import write_tail
@@ -47,6 +49,7 @@ from mini_flink.worker.worker import Devices, Place, Worker
 
 POISON_DEATHS = 3
 PUBLISH_INTERVAL_S = 0.25
+STATE_SIZE_INTERVAL_S = 1.0
 RECEIVE_LIMIT = 64
 LAST_WORD_MS = 1000
 SPACE_RETRY_MS = 1000
@@ -64,6 +67,7 @@ class WorkerProcess:
         self._label = ""
         self._published_s = 0.0
         self._published_records = -1
+        self._sized_s = 0.0
         self._transport = ZmqTransport()
         self._transport.bind(spec.endpoint)
         self._transport.connect(SUPERVISOR, spec.supervisor_endpoint)
@@ -98,6 +102,9 @@ class WorkerProcess:
         plan = plans.build(graph, spec.workers, spec.numbers, spec.parallelisms)
         self._lock = FolderLock.evict(str(Path(spec.folder or "") / "lock"))
         self._page = Page(spec.page_path, spec.incarnation)
+        metrics = Registry(lambda text: console.event("warn", text))
+        self._publisher = Publisher(beside(spec.page_path), metrics)
+        self._state_bytes = metrics.gauge(STATE_BYTES, help="What the table takes of its file.")
         self._background = ThreadBackground()
         self._devices = self._open_devices()
         self._worker = Worker(
@@ -109,6 +116,7 @@ class WorkerProcess:
             self._page,
             lambda text: console.event("error", text),
             self._captured,
+            metrics,
         )
         self._copying = ThreadBackground()
         self._snapshots = WorkerSnapshots(
@@ -143,7 +151,7 @@ class WorkerProcess:
     def _open_devices(self) -> Devices:
         spec, settings = self._spec, self._settings
         folder = Path(spec.folder or "")
-        table = LmdbTable(
+        self._table = table = LmdbTable(
             folder / "state", map_size_bytes=settings.state_map_bytes, generation=spec.generation
         )
         if spec.mode == TRIAL:
@@ -254,8 +262,10 @@ class WorkerProcess:
             self._finish_if_drained()
             if self._stopping or engine.has_work or transport.pending():
                 continue
+            since_s = time.monotonic()
             if spec.alive_fd in transport.wait(self._timeout_ms(now), sleep_on):
                 self._orphaned()
+            worker.meter.slept(since_s)
 
     @staticmethod
     def _orphaned() -> NoReturn:
@@ -265,7 +275,8 @@ class WorkerProcess:
 
     def _timeout_ms(self, now: float) -> int | None:
         due = self._worker.host.due_s(now)
-        if self._worker.engine.counters.records_in != self._published_records:
+        engine = self._worker.engine
+        if engine.counters.records_in != self._published_records or engine.backlog:
             publish_s = self._published_s + PUBLISH_INTERVAL_S
             due = publish_s if due is None else min(due, publish_s)
         return None if due is None else max(0, int((due - now) * 1000) + 1)
@@ -298,8 +309,16 @@ class WorkerProcess:
         for gauge, value in engine.gauges().items():
             page.set(gauge, value)
         page.set("log_bytes", self._devices.log.size_bytes)
+        self._publish_metrics(now)
         console.finish_ended()
         self._worker.undertaker.say_repeats(time.time_ns() // 1_000_000)
+
+    def _publish_metrics(self, now: float) -> None:
+        if now >= self._sized_s + STATE_SIZE_INTERVAL_S:
+            self._sized_s = now
+            self._state_bytes.value = self._table.used_bytes
+        self._worker.meter.publish(now, self._worker.engine.waiting())
+        self._publisher.publish()
 
     def _close(self) -> bool:
         self._snapshots.close()

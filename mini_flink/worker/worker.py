@@ -16,12 +16,14 @@ from mini_flink.core.base import Identity, Limits, Progress
 from mini_flink.core.engine import Engine
 from mini_flink.failures import FailureLog
 from mini_flink.ids import gateway_name, worker_name
+from mini_flink.metrics import Registry as Metrics
 from mini_flink.operators.runtime import Task, build_task
 from mini_flink.plan import Plan
 from mini_flink.state.base import CommitLog, Table
 from mini_flink.transport.base import Transport
 from mini_flink.worker.background import Background
 from mini_flink.worker.host import Capture, Host, release
+from mini_flink.worker.meter import WorkerMeter
 from mini_flink.worker.registry import Registry
 from mini_flink.worker.undertaker import Undertaker
 
@@ -79,7 +81,10 @@ class Worker:
         progress: Progress,
         say: Callable[[str], None],
         captured: Callable[[Capture], None] = release,
+        metrics: Metrics | None = None,
     ) -> None:
+        self._metrics = metrics or Metrics(say)
+        self.meter = WorkerMeter(self._metrics)
         self._plan = plan
         self._place = place
         self._devices = devices
@@ -104,6 +109,7 @@ class Worker:
             clock=time.monotonic,
             durable=settings.durability == "disk",
             poison=place.poison,
+            meter=self.meter,
         )
         self.host = Host(
             self.engine,
@@ -131,10 +137,18 @@ class Worker:
         registry = Registry(engine.overlay, self._devices.table, place.uids, plan.max_parallelism)
         self.tasks = {
             number: build_task(
-                plan, stage, place.index, engine.overlay, registry, engine.outputs, folder_id=place.folder_id
+                plan,
+                stage,
+                place.index,
+                engine.overlay,
+                registry,
+                engine.outputs,
+                folder_id=place.folder_id,
+                metrics=self._metrics,
             )
             for number, stage in plan.stages.items()
         }
+        self.meter.watch(self.tasks)
         for task in self.tasks.values():
             task.open()
         registry.check_complete()

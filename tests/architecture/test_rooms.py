@@ -19,13 +19,22 @@ OWNERS = {
     "lmdb": ("state.lmdb",),
     "msgpack": ("snapshots.item_file", "state.layout", "values*", "wire"),
     "msgspec": ("json_codec", "value_classes"),
-    "setproctitle": ("gateway.process", "resharder.process", "runners.server", "worker.process"),
-    "starlette": ("gateway.*",),
-    "uvicorn": ("gateway.*",),
+    "prometheus_client": ("admin.*",),
+    "setproctitle": (
+        "admin.process",
+        "gateway.process",
+        "resharder.process",
+        "runners.server",
+        "worker.process",
+    ),
+    "starlette": ("admin.*", "gateway.*"),
+    "uvicorn": ("admin.*", "gateway.*"),
     "uvloop": ("gateway.process",),
     "zmq": ("transport.zmq",),
 }
 """The modules that may import a dependency."""
+
+IMPORTED_AS = {"prometheus-client": "prometheus_client", "pyzmq": "zmq"}
 
 HTTP = {"starlette", "uvicorn", "httptools", "h11", "uvloop"}
 LINUX_ONLY = {"fcntl", "resource", "termios", "pwd", "grp", "uvloop", "lmdb", "zmq", "setproctitle"}
@@ -76,7 +85,7 @@ def test_every_dependency_is_declared_and_used() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = project["dependencies"] + project["optional-dependencies"]["remote"]
     declared = {re.split(r"[>=<;\[ ]", one)[0] for one in wanted}
-    assert {"zmq" if name == "pyzmq" else name for name in declared} == set(OWNERS)
+    assert {IMPORTED_AS.get(name, name) for name in declared} == set(OWNERS)
     assert set(OWNERS) == set().union(*(outside(module) for module in MODULES))
 
 

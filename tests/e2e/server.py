@@ -26,6 +26,8 @@ from mini_flink.asking import UnavailableError, query
 
 ROOT = Path(__file__).parents[2]
 JOBS = Path(__file__).parent / "jobs"
+NO_PAGE = {"MINI_FLINK_ADMIN": "false"}
+"""What is not looked at need not be started: tests of the page say otherwise."""
 LIMIT_S = 60.0
 """How long anything may take before it counts as stuck; nothing is measured against it."""
 
@@ -74,7 +76,7 @@ class Server:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "mini_flink", "serve", self.job, *where, *self.options, *options, *tail],
             cwd=ROOT,
-            env={**os.environ, **self.environment, **(environment or {})},
+            env={**os.environ, **NO_PAGE, **self.environment, **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -66,7 +66,10 @@ def served(job: str, folder: Path, *options: str) -> Iterator[Served]:
     command = [sys.executable, "-m", "mini_flink", "serve", *([job] if job else [])]
     with open(log_path, "ab") as log:
         process = subprocess.Popen(
-            [*command, "--port", "0", "--data-dir", str(data_dir), *options], stdout=log, stderr=log
+            [*command, "--port", "0", "--data-dir", str(data_dir), *options],
+            env={**os.environ, "MINI_FLINK_ADMIN": "false"},
+            stdout=log,
+            stderr=log,
         )
     try:
         yield Served(process, _port(process, data_dir, log_path), data_dir)

@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 from mini_flink import folder as folders
-from mini_flink.procfs import start_time
 from mini_flink.asking import UnavailableError, query
+from mini_flink.procfs import start_time
 from mini_flink.supervisor.runtime_folder import remove_runtime_folder
 
 ROOT = Path(__file__).parents[2]
@@ -43,7 +43,8 @@ class Server:
 
     def __init__(self, tmp_path: Path, habits: dict[str, str], settings: dict[str, Any]) -> None:
         self.data_dir = str(tmp_path / "state")
-        self.settings = {"port": 0, "workers": 2, "gateways": 2, "data_dir": self.data_dir, **settings}
+        known = {"port": 0, "workers": 2, "gateways": 2, "data_dir": self.data_dir, "admin": False}
+        self.settings = {**known, **settings}
         (tmp_path / "job.py").write_text(JOB)
         self.process = subprocess.Popen(
             [

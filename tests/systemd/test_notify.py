@@ -63,7 +63,7 @@ def serving(address: str, data_dir: Path, job: str) -> Iterator[subprocess.Popen
     process = subprocess.Popen(
         [*command, "--workers", "2", "--gateways", "1"],
         cwd=ROOT,
-        env={**os.environ, "NOTIFY_SOCKET": address},
+        env={**os.environ, "MINI_FLINK_ADMIN": "false", "NOTIFY_SOCKET": address},
     )
     try:
         yield process

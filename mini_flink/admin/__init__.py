@@ -1,0 +1,1 @@
+"""The admin process: what operators see and do, apart from the processes that serve requests."""

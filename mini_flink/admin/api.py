@@ -1,0 +1,374 @@
+"""The routes: one table, from which routing, the OpenAPI text and the tests follow.
+
+Handlers only look up what ``Watch`` knows, or hand a change to ``Operations``. GET changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.staticfiles import StaticFiles
+
+from mini_flink import __version__
+from mini_flink.admin import flink
+from mini_flink.admin.drawing import Drawing
+from mini_flink.admin.exposition import CONTENT_TYPE, expose
+from mini_flink.admin.feed import Feed, Viewer
+from mini_flink.admin.guard import BODY_BYTES, COOKIE, Refusal, is_token, shown_token
+from mini_flink.admin.operations import Operations, checked, effect
+from mini_flink.admin.sampling import name_of
+from mini_flink.admin.watch import Known, Watch
+from mini_flink.asking import RefusedError, UnavailableError, ask
+from mini_flink.runners.snapshots import list_all
+from mini_flink.spec import AdminSpec
+
+STATIC = Path(__file__).parent / "static"
+STALE_S = 5.0
+ROWS = 100
+_KEEP_ALIVE_S = 15.0
+_RANGES = {"1m": 60, "5m": 300, "15m": 900, "1h": 3600, "6h": 21_600, "24h": 86_400}
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class Entry(NamedTuple):
+    """One route; ``summary`` says in OpenAPI what it is for."""
+
+    method: str
+    path: str
+    handler: Handler
+    summary: str
+
+
+class Api:
+    """What the handlers need; ``routes`` is the table."""
+
+    def __init__(self, spec: AdminSpec, watch: Watch) -> None:
+        self._spec = spec
+        self._watch = watch
+        self._feed = Feed(watch.hello)
+        watch.tell = self._feed.send
+        self._operations = Operations(spec.data_dir, self._feed.send)
+        self.routes = self._table()
+
+    def app(self) -> Starlette:
+        """The application, without its guard."""
+        routes: list[Any] = [Route(each.path, each.handler, methods=[each.method]) for each in self.routes]
+        routes.append(Route("/", self._page, methods=["GET"]))
+        app = Starlette(routes=routes, exception_handlers={Refusal: _refused})  # type: ignore[dict-item]
+        app.mount("/static", StaticFiles(directory=STATIC, check_dir=False))
+        return app
+
+    def _table(self) -> list[Entry]:
+        v1, job = "/api/v1", "/jobs/{jid}"
+        return [
+            Entry("GET", "/healthz", self._health, "Whether this process knows of the server"),
+            Entry("GET", "/metrics", self._metrics, "All metrics as Prometheus reads them"),
+            Entry("GET", "/jobs/overview", self._overview, "The job, as Flink shows it"),
+            Entry("GET", job, self._job, "The job with its vertices and plan"),
+            Entry(
+                "GET",
+                f"{job}/vertices/{{vid:path}}/backpressure",
+                self._back_pressure,
+                "Whether records wait",
+            ),
+            Entry("GET", f"{job}/vertices/{{vid:path}}", self._vertex, "One vertex"),
+            Entry("GET", f"{job}/metrics", self._job_metrics, "Metrics of the job by Flink's names"),
+            Entry("GET", f"{job}/checkpoints", self._checkpoints, "Snapshots: counts and the latest"),
+            Entry(
+                "POST",
+                f"{job}/savepoints",
+                self._savepoint,
+                "Take a savepoint; the answer has its trigger id",
+            ),
+            Entry("GET", f"{job}/savepoints/{{trigger}}", self._trigger, "What has become of a savepoint"),
+            Entry("GET", f"{v1}/openapi.json", self._openapi, "This description"),
+            Entry("GET", f"{v1}/plan", self._plan, "Nodes and edges; the ETag is the plan's hash"),
+            Entry("GET", f"{v1}/tick", self._tick, "The latest second: verdict, rates, shares, percentiles"),
+            Entry("GET", f"{v1}/nodes/{{id:path}}", self._node, "One node with its subtasks"),
+            Entry("GET", f"{v1}/history", self._history, "Series over time: ?series=http.rps,…&range=15m"),
+            Entry("GET", f"{v1}/processes", self._processes, "Processes with what they use"),
+            Entry("GET", f"{v1}/snapshots", self._snapshots, "Snapshots that are there"),
+            Entry("GET", f"{v1}/events", self._events, "What happened lately"),
+            Entry("GET", f"{v1}/deadletters", self._dead_letters, "Records that failed"),
+            Entry("GET", f"{v1}/keys/{{node:path}}", self._key, "The state of one key: ?key="),
+            Entry("GET", f"{v1}/stream", self._stream, "Server-sent events: hello, tick, event, op"),
+            Entry("GET", f"{v1}/ops", self._ops, "Operations, newest first"),
+            Entry("GET", f"{v1}/ops/{{id}}", self._op, "One operation"),
+            Entry("POST", f"{v1}/ops", self._operate, "Begin an operation, or with dry_run say its effect"),
+            Entry("POST", f"{v1}/login", self._login, "Get the cookie of a browser for the token"),
+        ]
+
+    # --- looks ------------------------------------------------------------------------------------------
+
+    @property
+    def _known(self) -> Known:
+        known = self._watch.known
+        if known is None:
+            raise Refusal(503, "not-ready", "nothing is known of the server yet", {"retry-after": "1"})
+        return known
+
+    @property
+    def _last(self) -> dict[str, Any]:
+        return self._known.tick
+
+    @property
+    def _drawing(self) -> Drawing:
+        return self._known.drawing
+
+    @property
+    def _status(self) -> Mapping[str, Any]:
+        return self._known.reading.status
+
+    def _own_job(self, request: Request) -> None:
+        jid = request.path_params["jid"]
+        if jid not in (flink.job_id(self._spec.job), self._spec.job):
+            raise Refusal(404, "no-such-job", f"the job is {flink.job_id(self._spec.job)}")
+
+    def _own_node(self, uid: str) -> str:
+        if uid not in self._drawing.parallelism:
+            raise Refusal(404, "no-such-node", f"the nodes are {', '.join(self._drawing.parallelism)}")
+        return uid
+
+    async def _health(self, _: Request) -> Response:
+        known = self._watch.known
+        age_s = None if known is None else round(time.monotonic() - known.reading.at_s, 1)
+        fresh = age_s is not None and age_s < STALE_S
+        return JSONResponse({"ok": fresh, "age_s": age_s}, 200 if fresh else 503)
+
+    async def _metrics(self, _: Request) -> Response:
+        text = expose(self._known.reading, self._feed.viewers)
+        return Response(text, headers={"content-type": CONTENT_TYPE})
+
+    async def _overview(self, _: Request) -> Response:
+        return JSONResponse(flink.overview(self._last, self._drawing.public))
+
+    async def _job(self, request: Request) -> Response:
+        self._own_job(request)
+        return JSONResponse(flink.job(self._last, self._drawing.public))
+
+    async def _vertex(self, request: Request) -> Response:
+        self._own_job(request)
+        uid = self._own_node(request.path_params["vid"])
+        return JSONResponse(flink.vertex(self._last, self._drawing.public, uid))
+
+    async def _back_pressure(self, request: Request) -> Response:
+        self._own_job(request)
+        return JSONResponse(flink.back_pressure(self._last, self._own_node(request.path_params["vid"])))
+
+    async def _job_metrics(self, request: Request) -> Response:
+        self._own_job(request)
+        found = flink.metrics(self._last)
+        wanted = [name for name in request.query_params.get("get", "").split(",") if name]
+        return JSONResponse([each for each in found if not wanted or each["id"] in wanted])
+
+    async def _checkpoints(self, request: Request) -> Response:
+        self._own_job(request)
+        return JSONResponse(flink.checkpoints(self._last, self._status))
+
+    async def _trigger(self, request: Request) -> Response:
+        self._own_job(request)
+        return JSONResponse(flink.trigger(self._operations.get(request.path_params["trigger"]).public()))
+
+    async def _openapi(self, _: Request) -> Response:
+        return JSONResponse(openapi(self.routes))
+
+    async def _plan(self, request: Request) -> Response:
+        tag = f'"{self._drawing.hash}"'
+        headers = {"etag": tag, "cache-control": "no-cache"}
+        if request.headers.get("if-none-match") == tag:
+            return Response(status_code=304, headers=headers)
+        return JSONResponse(self._drawing.public, headers=headers)
+
+    async def _tick(self, _: Request) -> Response:
+        return JSONResponse(self._last)
+
+    async def _node(self, request: Request) -> Response:
+        uid = self._own_node(request.path_params["id"])
+        node = next(each for each in self._drawing.public["nodes"] if each["id"] == uid)
+        now = next(each for each in self._last["nodes"] if each["id"] == uid)
+        return JSONResponse({**node, "now": now, "subtasks": self._watch.subtasks(uid)})
+
+    async def _history(self, request: Request) -> Response:
+        last = self._last
+        span = request.query_params.get("range", "15m")
+        if span not in _RANGES:
+            raise Refusal(400, "bad-range", f"a range is one of {', '.join(_RANGES)}")
+        known = self._watch.history.names()
+        names = [name for name in request.query_params.get("series", "").split(",") if name][:ROWS]
+        if not names:
+            return JSONResponse({"names": known})
+        series = self._watch.history.series(names, _RANGES[span], last["ts"])
+        return JSONResponse({"range": span, "series": series})
+
+    async def _processes(self, _: Request) -> Response:
+        known = {process["id"]: process for process in self._last["procs"]}
+        rows = [{**known.get(name_of(process), {}), "counters": process["counters"]}
+                for process in self._status["processes"]]  # fmt: skip
+        return JSONResponse({"processes": rows})
+
+    async def _snapshots(self, _: Request) -> Response:
+        facts = self._status["snapshots"]
+        try:
+            found = await asyncio.to_thread(list_all, facts["location"], may_be_new=True)
+        except (RefusedError, OSError) as error:
+            raise Refusal(503, "store-unavailable", str(error)) from error
+        return JSONResponse({**facts, "snapshots": found["snapshots"][:ROWS]})
+
+    async def _events(self, _: Request) -> Response:
+        return JSONResponse({"events": list(reversed(self._status["events"]))[:ROWS]})
+
+    async def _dead_letters(self, request: Request) -> Response:
+        return await self._asked("dead_letters", {"action": "list", **dict(request.query_params)})
+
+    async def _key(self, request: Request) -> Response:
+        uid = self._own_node(request.path_params["node"])
+        return await self._asked(
+            "state", {"action": "get", "operator": uid, "key": request.query_params.get("key", "")}
+        )
+
+    async def _asked(self, what: str, question: dict[str, Any]) -> Response:
+        """What the supervisor answers to a question that changes nothing."""
+        try:
+            return JSONResponse(await asyncio.to_thread(ask, self._spec.data_dir, what, question))
+        except RefusedError as error:
+            raise Refusal(409, "refused", error.message) from error
+        except UnavailableError as error:
+            raise Refusal(503, "not-ready", error.message) from error
+
+    # --- the stream -------------------------------------------------------------------------------------
+
+    async def _stream(self, request: Request) -> Response:
+        _ = self._known
+        if self._feed.is_full:
+            raise Refusal(503, "too-many-streams", "as many pages look as may", {"retry-after": "5"})
+        viewer = self._feed.open(request.headers.get("last-event-id", ""))
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        return StreamingResponse(self._frames(viewer), media_type="text/event-stream", headers=headers)
+
+    async def _frames(self, viewer: Viewer) -> AsyncIterator[bytes]:
+        try:
+            while True:
+                try:
+                    yield await asyncio.wait_for(viewer.next(), _KEEP_ALIVE_S)
+                except TimeoutError:
+                    yield b": still here\n\n"
+        finally:
+            self._feed.close(viewer)
+
+    # --- changes ----------------------------------------------------------------------------------------
+
+    async def _ops(self, _: Request) -> Response:
+        return JSONResponse({"ops": self._operations.all()})
+
+    async def _op(self, request: Request) -> Response:
+        return JSONResponse(self._operations.get(request.path_params["id"]).public())
+
+    async def _operate(self, request: Request) -> Response:
+        body = await _body(request)
+        kind, args = checked(body.get("kind"), body.get("args") or {})
+        self._check_expected(body.get("expect") or {})
+        if body.get("dry_run"):
+            text = effect(kind, args, self._last, self._drawing.public)
+            return JSONResponse({"kind": kind, "args": args, "dry_run": True, "text": text})
+        key = request.headers.get("idempotency-key", "")
+        operation = self._operations.begin(kind, args, _who(request), key)
+        return JSONResponse(operation.public(), 202, {"location": f"/api/v1/ops/{operation.id}"})
+
+    def _check_expected(self, expected: dict[str, Any]) -> None:
+        now = {"plan_hash": self._drawing.hash, "count": self._last["dlq"]["total"]}
+        for name, value in expected.items():
+            if name in now and now[name] != value:
+                raise Refusal(409, "changed-meanwhile", f"{name} is {now[name]} now")
+
+    async def _savepoint(self, request: Request) -> Response:
+        self._own_job(request)
+        body = await _body(request)
+        kind, args = checked("savepoint", {"location": body.get("target-directory")})
+        operation = self._operations.begin(kind, args, _who(request))
+        return JSONResponse({"request-id": operation.id}, 202)
+
+    async def _login(self, request: Request) -> Response:
+        token = self._spec.token
+        if not is_token(token, shown_token(request.headers)):
+            raise Refusal(401, "token-wanted", "that is not the token")
+        response = Response(status_code=204)
+        if token:
+            response.set_cookie(COOKIE, token, httponly=True, samesite="strict")
+        return response
+
+    # --- the page ---------------------------------------------------------------------------------------
+
+    async def _page(self, _: Request) -> Response:
+        page = STATIC / "index.html"
+        if not page.exists():
+            return Response(f"{self._spec.job}: see /api/v1/openapi.json\n", media_type="text/plain")
+        return FileResponse(page, headers={"cache-control": "no-cache"})
+
+
+def page_text() -> str:
+    """The page as it is served; nothing if there is none."""
+    page = STATIC / "index.html"
+    return page.read_text() if page.exists() else ""
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    """A JSON object of at most ``BODY_BYTES``; nothing at all counts as an empty one."""
+    data = b""
+    async for part in request.stream():
+        data += part
+        if len(data) > BODY_BYTES:
+            raise Refusal(413, "body-too-large", f"at most {BODY_BYTES} bytes are taken")
+    try:
+        body = json.loads(data or b"{}")
+    except ValueError as error:
+        raise Refusal(400, "bad-body", f"the body is no JSON: {error}") from error
+    if not isinstance(body, dict):
+        raise Refusal(400, "bad-body", "the body is a JSON object")
+    return body
+
+
+def _who(request: Request) -> str:
+    peer = request.client.host if request.client else "an unknown address"
+    return f"{peer} with the token" if request.scope["mini_flink.has_token"] else peer
+
+
+async def _refused(_: Request, refusal: Refusal) -> Response:
+    headers = {"content-type": "application/problem+json", **refusal.headers}
+    return Response(refusal.body(), refusal.status, headers)
+
+
+def openapi(routes: list[Entry]) -> dict[str, Any]:
+    """OpenAPI 3.1 of the table."""
+    paths: dict[str, dict[str, Any]] = {}
+    for entry in routes:
+        parameters = [
+            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+            for name in _parameters(entry.path)
+        ]
+        success = "202" if entry.method == "POST" else "200"
+        operation: dict[str, Any] = {
+            "summary": entry.summary,
+            "responses": {success: {"description": "as asked"}, "default": {"description": "problem+json"}},
+        }
+        if parameters:
+            operation["parameters"] = parameters
+        if entry.method == "POST":
+            schema = {"type": "object"}
+            operation["requestBody"] = {"content": {"application/json": {"schema": schema}}}
+        paths.setdefault(entry.path.replace(":path}", "}"), {})[entry.method.lower()] = operation
+    info = {"title": "mini_flink admin", "version": __version__}
+    return {"openapi": "3.1.0", "info": info, "paths": paths}
+
+
+def _parameters(path: str) -> list[str]:
+    return [part[1:-1].partition(":")[0] for part in path.split("/") if part.startswith("{")]

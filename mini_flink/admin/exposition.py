@@ -1,0 +1,143 @@
+"""Everything that is counted, as Prometheus reads it: base units, ``_total``, a line of help for each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+
+from mini_flink.admin.sampling import Reading, name_of
+from mini_flink.metrics import Sample
+from mini_flink.progress import GAUGES
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_BYTES = ("log_bytes", "overlay_bytes")
+
+
+class _Collector:
+    def __init__(self, metrics: list[Metric]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterable[Metric]:
+        return self._metrics
+
+
+def expose(reading: Reading, viewers: int) -> bytes:
+    """The text of ``/metrics`` for one reading."""
+    metrics = [*_pages(reading), *_processes(reading), *_server(reading, viewers), *_files(reading)]
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Collector(metrics))
+    return generate_latest(registry)
+
+
+def _pages(reading: Reading) -> Iterator[Metric]:
+    """The counters and gauges of progress pages, which go on when a process is started again."""
+    families: dict[str, Metric] = {}
+    for process in reading.status["processes"]:
+        for name, value in process["counters"].items():
+            metric = f"mini_flink_{process['role']}_{name}"
+            if metric not in families:
+                kind = GaugeMetricFamily if name in GAUGES else CounterMetricFamily
+                families[metric] = kind(
+                    metric, f"{name.replace('_', ' ')} of a {process['role']}", labels=["process"]
+                )
+            families[metric].add_metric([name_of(process)], value)  # type: ignore[attr-defined]
+    yield from families.values()
+
+
+def _processes(reading: Reading) -> Iterator[Metric]:
+    labels = ["process"]
+    up = GaugeMetricFamily("mini_flink_process_up", "1 if the process is ready", labels=labels)
+    restarts = CounterMetricFamily("mini_flink_process_restarts", "starts after the first", labels=labels)
+    cpu = CounterMetricFamily(
+        "mini_flink_process_cpu_seconds", "processor time of this incarnation", labels=labels
+    )
+    rss = GaugeMetricFamily("mini_flink_process_resident_memory_bytes", "resident memory", labels=labels)
+    for process in reading.status["processes"]:
+        name = [name_of(process)]
+        up.add_metric(name, process["state"] == "ready")
+        restarts.add_metric(name, process["restarts"])
+        used = reading.usage.get(process["pid"])
+        if used is not None:
+            cpu.add_metric(name, used.cpu_s)
+            rss.add_metric(name, used.rss_bytes)
+    yield from (up, restarts, cpu, rss)
+
+
+def _server(reading: Reading, viewers: int) -> Iterator[Metric]:
+    status, snapshots = reading.status, reading.status["snapshots"]
+    yield GaugeMetricFamily(
+        "mini_flink_uptime_seconds", "since the server was started", status["uptime_ms"] / 1000
+    )
+    serves = status["state"] in ("serving", "degraded") or status["state"].startswith("serving (")
+    yield GaugeMetricFamily("mini_flink_serving", "1 if requests are let in", serves)
+    yield CounterMetricFamily(
+        "mini_flink_snapshots_completed", "snapshots that are whole", snapshots["completed"]
+    )
+    yield CounterMetricFamily(
+        "mini_flink_snapshots_failed", "snapshots that came to nothing", snapshots["failed"]
+    )
+    if snapshots["last"]:
+        last = snapshots["last"]
+        at = "mini_flink_snapshot_last_"
+        yield GaugeMetricFamily(
+            f"{at}timestamp_seconds", "when the last was begun", last["created_ms"] / 1000
+        )
+        yield GaugeMetricFamily(f"{at}duration_seconds", "how long it took", last["duration_ms"] / 1000)
+        yield GaugeMetricFamily(f"{at}size_bytes", "all of its files", last["total_bytes"])
+    if reading.disk_used is not None:
+        yield GaugeMetricFamily("mini_flink_disk_used_ratio", "of the disk with the state", reading.disk_used)
+    yield GaugeMetricFamily("mini_flink_admin_streams", "open streams of the page", viewers)
+    counted = {sample.name for samples in reading.metrics.values() for sample in samples}
+    for name, column, what in (
+        ("in", "in", "into"),
+        ("out", "out", "out of"),
+        ("failures", "failed", "failed in"),
+    ):
+        metric = f"mini_flink_operator_{'failures' if name == 'failures' else f'records_{name}'}"
+        if f"{metric}_total" not in counted:
+            family = CounterMetricFamily(metric, f"records {what} an operator", labels=["operator"])
+            for operator in status["operators"]:
+                family.add_metric([operator["uid"]], operator[column])
+            yield family
+
+
+def _files(reading: Reading) -> Iterator[Metric]:
+    """What processes measure of themselves; one metric has the same labels in all of them."""
+    samples: dict[str, list[tuple[str, Sample]]] = {}
+    for process, several in reading.metrics.items():
+        for sample in several:
+            samples.setdefault(sample.name, []).append((process, sample))
+    for name, found in samples.items():
+        labels = sorted({label for _, sample in found for label in sample.labels})
+        yield _family(name, labels, found)
+
+
+def _family(name: str, labels: list[str], found: list[tuple[str, Sample]]) -> Metric:
+    first = found[0][1]
+    help, named = first.help or name, [*labels, "process"]
+    if first.kind == "histogram":
+        histogram = HistogramMetricFamily(name, help, labels=named)
+        for process, sample in found:
+            histogram.add_metric(_labels(labels, process, sample), _cumulative(sample), sample.value)
+        return histogram
+    kind = CounterMetricFamily if first.kind == "counter" else GaugeMetricFamily
+    family = kind(name.removesuffix("_total") if first.kind == "counter" else name, help, labels=named)
+    for process, sample in found:
+        family.add_metric(_labels(labels, process, sample), sample.value)
+    return family
+
+
+def _labels(labels: list[str], process: str, sample: Sample) -> list[str]:
+    return [*(sample.labels.get(label, "") for label in labels), process]
+
+
+def _cumulative(sample: Sample) -> list[tuple[str, float]]:
+    buckets, total = [], 0
+    for bound, count in sample.buckets:
+        total += count
+        buckets.append(("+Inf" if math.isinf(bound) else repr(bound), float(total)))
+    return buckets

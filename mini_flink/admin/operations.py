@@ -1,0 +1,181 @@
+"""What operators have the server do: asked of the supervisor in a thread, followed to its end, and logged."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mini_flink import console
+from mini_flink.admin.guard import Refusal
+from mini_flink.asking import RefusedError, UnavailableError, ask
+
+KEPT = 100
+AT_ONCE = 8
+ACCEPTED, RUNNING, DONE, FAILED = "accepted", "running", "done", "failed"
+
+QUESTIONS: Mapping[str, tuple[str, dict[str, Any]]] = {
+    "savepoint": ("savepoint", {}),
+    "rescale": ("rescale", {}),
+    "drain": ("drain", {}),
+    "resume": ("resume", {}),
+    "dlq_retry": ("dead_letters", {"action": "retry"}),
+    "dlq_drop": ("dead_letters", {"action": "drop"}),
+}
+"""What the supervisor is asked for each kind of operation."""
+
+_ARGUMENTS: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
+    "savepoint": {"location": (str, type(None))},
+    "rescale": {"workers": (int, type(None)), "parallelisms": dict},
+    "drain": {},
+    "resume": {},
+    "dlq_retry": {"ids": list, "all": bool, "operator": str},
+    "dlq_drop": {"ids": list, "all": bool, "operator": str},
+}
+
+
+@dataclass(slots=True)
+class Operation:
+    """One change, from its acceptance to its end."""
+
+    id: str
+    kind: str
+    args: dict[str, Any]
+    who: str
+    ts: int
+    state: str = ACCEPTED
+    text: str = ""
+    result: dict[str, Any] | None = None
+    key: str = field(default="", repr=False)
+
+    def public(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "kind": self.kind,
+            "args": self.args,
+            "who": self.who,
+            "ts": self.ts,
+            "state": self.state,
+            "text": self.text,
+            "result": self.result,
+        }
+
+
+class Operations:
+    """The last of them; ``tell`` hears whenever one gets on."""
+
+    def __init__(self, data_dir: str, tell: Callable[[str, dict[str, Any]], None]) -> None:
+        self._data_dir = data_dir
+        self._tell = tell
+        self._all: dict[str, Operation] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def all(self) -> list[dict[str, Any]]:
+        """Newest first."""
+        return [operation.public() for operation in reversed(self._all.values())]
+
+    def get(self, id: str) -> Operation:
+        """Refusal if there is none, or none any more."""
+        if id not in self._all:
+            raise Refusal(404, "no-such-operation", f"there is no operation {id!r}")
+        return self._all[id]
+
+    def begin(self, kind: str, args: dict[str, Any], who: str, key: str = "") -> Operation:
+        """Start it, unless a request with the same ``key`` has done so."""
+        for known in self._all.values():
+            if key and known.key == key:
+                return known
+        if len(self._tasks) >= AT_ONCE:
+            raise Refusal(429, "too-many-operations", f"{AT_ONCE} operations are under way")
+        operation = Operation(secrets.token_hex(8), kind, args, who, time.time_ns() // 1_000_000, key=key)
+        self._all[operation.id] = operation
+        while len(self._all) > KEPT:
+            del self._all[next(iter(self._all))]
+        shown = ", ".join(f"{name} {value}" for name, value in args.items() if value is not None)
+        console.event("info", f"{kind} asked for by {who}" + (f": {shown}" if shown else ""))
+        task = asyncio.create_task(self._follow(operation))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        self._tell("op", operation.public())
+        return operation
+
+    async def _follow(self, operation: Operation) -> None:
+        loop = asyncio.get_running_loop()
+
+        def heard(told: Mapping[str, Any]) -> None:
+            loop.call_soon_threadsafe(self._move, operation, RUNNING, _words(told), None)
+
+        what, more = QUESTIONS[operation.kind]
+        self._move(operation, RUNNING, "", None)
+        try:
+            result = await asyncio.to_thread(ask, self._data_dir, what, {**operation.args, **more}, heard)
+        except (RefusedError, UnavailableError) as error:
+            self._move(operation, FAILED, "; ".join([error.message, *error.details]), None)
+        else:
+            self._move(operation, DONE, _words(result), result)
+        console.event(
+            "info", f"{operation.kind} of {operation.who}: {operation.state} {operation.text}".rstrip()
+        )
+
+    def _move(self, operation: Operation, state: str, text: str, result: dict[str, Any] | None) -> None:
+        if operation.state in (DONE, FAILED):
+            return
+        operation.state, operation.text, operation.result = state, text or operation.text, result
+        self._tell("op", operation.public())
+
+
+def checked(kind: Any, args: Any) -> tuple[str, dict[str, Any]]:
+    """Refusal if it is no operation, or none with such arguments."""
+    if kind not in QUESTIONS:
+        raise Refusal(400, "no-such-operation", f"{kind!r} is none of {', '.join(QUESTIONS)}")
+    if not isinstance(args, dict):
+        raise Refusal(400, "bad-arguments", "args is an object")
+    for name, value in args.items():
+        wanted = _ARGUMENTS[kind].get(name)
+        if (
+            wanted is None
+            or not isinstance(value, wanted)
+            or (isinstance(value, bool) and wanted is not bool)
+        ):
+            raise Refusal(400, "bad-arguments", f"{name!r} is no argument of {kind}, or not of its type")
+    workers = args.get("workers")
+    if kind == "rescale" and workers is None and not args.get("parallelisms"):
+        raise Refusal(400, "bad-arguments", "say how many workers, or the parallelism of an operator")
+    if workers is not None and workers < 1:
+        raise Refusal(400, "bad-arguments", "there is at least one worker")
+    return kind, args
+
+
+def effect(kind: str, args: Mapping[str, Any], tick: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
+    """What an operation would do, in words."""
+    workers, inflight, dead = plan["workers"], tick["http"]["inflight"], tick["dlq"]["total"]
+    if kind == "savepoint":
+        size = tick["snap"]["bytes"]
+        about = "" if size is None else f", about {size} bytes as the last snapshot"
+        return (
+            f"writes all state of {workers} workers{about}, while requests are served; nothing is lost by it"
+        )
+    if kind == "rescale":
+        wanted = args.get("workers") or workers
+        return (
+            f"from {workers} to {wanted} workers: state is copied while requests are served, then new ones "
+            f"wait for a moment ({inflight} in flight now); it can be changed back the same way"
+        )
+    if kind == "drain":
+        return f"lets nobody in and answers the {inflight} requests in flight; resume lets them in again"
+    if kind == "resume":
+        return "lets requests in again"
+    count = len(args["ids"]) if args.get("ids") else dead
+    if kind == "dlq_retry":
+        return f"runs up to {count} dead letters again; those that fail once more are dead letters again"
+    return f"removes up to {count} dead letters for good"
+
+
+def _words(told: Mapping[str, Any]) -> str:
+    for name in ("text", "phase", "reason", "id"):
+        if told.get(name):
+            return str(told[name])
+    return ""

@@ -1,0 +1,400 @@
+"""Two readings of the server's processes make a tick: rates, shares, percentiles. Pure.
+
+Unknown is None and never 0. What is counted by a process that was started again begins anew: a difference is
+never negative.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mini_flink.admin.drawing import Drawing
+from mini_flink.admin.histograms import Buckets, difference, merge, percentile
+from mini_flink.metrics import Sample
+from mini_flink.procfs import Usage
+
+HOUR_MS = 3_600_000
+LOOP_MS = 600_000
+LOOP_RESTARTS = 3
+_SHED = ("refused",)
+
+Key = tuple[str, str, tuple[tuple[str, str], ...]]
+"""A series: the process, the metric's name, its labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How everything stood at one moment; ``at_s`` is monotonic, ``ts_ms`` is Unix time."""
+
+    at_s: float
+    ts_ms: int
+    status: Mapping[str, Any]
+    metrics: Mapping[str, list[Sample]] = field(default_factory=dict)
+    usage: Mapping[int, Usage] = field(default_factory=dict)
+    disk_used: float | None = None
+
+
+def name_of(process: Mapping[str, Any]) -> str:
+    """As it is called in channels: ``w0``, ``g1``; ``supervisor``, ``admin``."""
+    role = process["role"]
+    return f"{role[0]}{process['index']}" if role in ("worker", "gateway") else str(role)
+
+
+def tick(before: Reading | None, now: Reading, drawing: Drawing, seq: int) -> dict[str, Any]:
+    """What happened between two readings; without the first, only how things stand."""
+    return _Comparison(before, now, drawing).tick(seq)
+
+
+class _Comparison:
+    def __init__(self, before: Reading | None, now: Reading, drawing: Drawing) -> None:
+        self._before, self._now, self._drawing = before, now, drawing
+        self._dt_s = now.at_s - before.at_s if before else 0.0
+        self._values, self._buckets = dict(_values(now)), dict(_buckets(now))
+        self._old_values = dict(_values(before)) if before else {}
+        self._old_buckets = dict(_buckets(before)) if before else {}
+        self._is_metered = any(now.metrics.values())
+
+    def tick(self, seq: int) -> dict[str, Any]:
+        now, status = self._now, self._now.status
+        nodes = [self._node(node) for node in self._drawing.public["nodes"]]
+        return {
+            "seq": seq,
+            "ts": now.ts_ms,
+            "dt_ms": round(self._dt_s * 1000),
+            "plan_hash": self._drawing.hash,
+            "state": status["state"],
+            "uptime_s": status["uptime_ms"] // 1000,
+            "http": self._http(),
+            "nodes": nodes,
+            "edges": [self._edge(edge, nodes) for edge in self._drawing.public["edges"]],
+            "stages": list(self._stages()),
+            "procs": [self._process(process) for process in status["processes"]],
+            "snap": self._snapshot(),
+            "dlq": {
+                "total": self._total("worker", "dead_letters"),
+                "rate": self._rate("worker", "dead_letters"),
+            },
+            "disk": {
+                "used": now.disk_used,
+                "full_in_s": None,
+                "is_full": bool(self._total("worker", "storage_full")),
+            },
+        }
+
+    # --- counters of pages ------------------------------------------------------------------------------
+
+    def _total(self, role: str, counter: str) -> int:
+        return _counted(self._now, role, counter)
+
+    def _rate(self, role: str, *counters: str) -> float | None:
+        """Per second, over all processes of a role: those that have left take their counts along."""
+        if self._before is None:
+            return None
+        then, now = _by_process(self._before, role, counters), _by_process(self._now, role, counters)
+        return self._per_s(sum(_grown(then.get(name, 0), count) for name, count in now.items()))
+
+    def _per_s(self, amount: float) -> float | None:
+        return round(amount / self._dt_s, 3) if self._dt_s > 0 else None
+
+    # --- series of metrics ------------------------------------------------------------------------------
+
+    def _grew(self, metric: str, **labels: str) -> dict[Key, float]:
+        """How much each series of a counter has grown."""
+        if self._before is None:
+            return {}
+        return {
+            key: _grown(self._old_values.get(key, 0.0), value)
+            for key, value in self._values.items()
+            if key[1] == metric and labels.items() <= dict(key[2]).items()
+        }
+
+    def _now_of(self, metric: str, **labels: str) -> list[float]:
+        return [
+            value
+            for key, value in self._values.items()
+            if key[1] == metric and labels.items() <= dict(key[2]).items()
+        ]
+
+    def _percentiles(self, metric: str, **labels: str) -> tuple[int | None, int | None, int | None]:
+        """50, 95 and 99 % of what was measured since the last reading, in microseconds."""
+        if self._before is None:
+            return None, None, None
+        merged = merge(
+            difference(buckets, self._old_buckets.get(key))
+            for key, buckets in self._buckets.items()
+            if key[1] == metric and labels.items() <= dict(key[2]).items()
+        )
+        return (_micros(merged, 0.5), _micros(merged, 0.95), _micros(merged, 0.99))
+
+    # --- parts of a tick --------------------------------------------------------------------------------
+
+    def _http(self) -> dict[str, Any]:
+        p50, p95, p99 = self._percentiles("mini_flink_request_seconds")
+        return {
+            "rps": self._rate("gateway", "requests"),
+            "err_rate": self._errors_at_the_door(),
+            "shed_rate": self._rate("gateway", *_SHED),
+            "timeout_rate": self._rate("gateway", "timed_out"),
+            "inflight": self._total("gateway", "pending"),
+            "p50_us": p50,
+            "p95_us": p95,
+            "p99_us": p99,
+        }
+
+    def _errors_at_the_door(self) -> float | None:
+        """Answers of 500 and above, per second; without metrics, those that are known to be."""
+        grown = self._grew("mini_flink_requests_total")
+        if not grown:
+            return self._rate("gateway", "timed_out", "refused")
+        return self._per_s(sum(value for key, value in grown.items() if dict(key[2])["status"] >= "5"))
+
+    def _node(self, node: Mapping[str, Any]) -> dict[str, Any]:
+        uid = node["id"]
+        then = _operator(self._before, uid) if self._before else None
+        counts = _operator(self._now, uid)
+        rates = {name: self._per_s(_grown(then[name], counts[name])) if then else None
+                 for name in ("in", "out", "failed")}  # fmt: skip
+        busy = self._busy(uid)
+        mean = sum(busy.values()) / len(busy) if busy else None
+        worst = max(busy, key=lambda part: busy[part]) if busy else None
+        stage = self._drawing.stage_of.get(uid)
+        queue = self._now_of("mini_flink_stage_queue_records", operator=stage) if stage else []
+        oldest = self._now_of("mini_flink_stage_oldest_seconds", operator=stage) if stage else []
+        stage_p50, _, stage_p99 = (
+            self._percentiles("mini_flink_stage_latency_seconds", operator=stage)
+            if stage
+            else (None, None, None)
+        )
+        return {
+            "id": uid,
+            "state": _state(rates["in"], mean),
+            "in": rates["in"],
+            "out": rates["out"],
+            "in_total": counts["in"],
+            "out_total": counts["out"],
+            "failed_total": counts["failed"],
+            "busy": _share(mean),
+            "blocked": None,
+            "idle": None if mean is None else _share(1 - mean),
+            "queueing": self._queueing(stage),
+            "worst": None if worst is None else {"part": int(worst), "busy": _share(busy[worst])},
+            "skew": round(busy[worst] / mean, 2) if worst is not None and mean else None,
+            "queue": int(sum(queue)) if queue else None,
+            "queue_cap": None,
+            "oldest_ms": round(max(oldest) * 1000) if oldest else None,
+            "errors": rates["failed"],
+            "retries": None,
+            "p50_us": stage_p50,
+            "p99_us": stage_p99,
+            "state_bytes": None,
+            "keys": None,
+        }
+
+    def _busy(self, uid: str) -> dict[str, float]:
+        """The share of time that each subtask of an operator ran."""
+        busy: dict[str, float] = defaultdict(float)
+        if self._dt_s > 0:
+            for key, seconds in self._grew("mini_flink_operator_busy_seconds_total", operator=uid).items():
+                busy[dict(key[2])["subtask"]] += min(1.0, seconds / self._dt_s)
+        return dict(busy)
+
+    def _queueing(self, stage: str | None) -> float | None:
+        """Of the time that records spent at a stage, the share that they waited."""
+        if stage is None or not self._is_metered:
+            return None
+        waited = sum(self._grew("mini_flink_stage_queue_wait_seconds_total", operator=stage).values())
+        members = [uid for uid, head in self._drawing.stage_of.items() if head == stage]
+        busy = sum(
+            sum(self._grew("mini_flink_operator_busy_seconds_total", operator=uid).values())
+            for uid in members
+        )
+        return _share(waited / (waited + busy)) if waited + busy > 0 else 0.0
+
+    def _edge(self, edge: Mapping[str, Any], nodes: list[dict[str, Any]]) -> dict[str, Any]:
+        by_id = {node["id"]: node for node in nodes}
+        edges = self._drawing.public["edges"]
+        into = sum(other["target"] == edge["target"] for other in edges)
+        out_of = sum(other["source"] == edge["source"] for other in edges)
+        target = by_id[edge["target"]]
+        chained = edge["ship"] == "chained"
+        rate = target["in"] if into == 1 else by_id[edge["source"]]["out"] if out_of == 1 else None
+        return {
+            "id": edge["id"],
+            "rate": rate,
+            "bytes": None,
+            "queue": None if chained else target["queue"],
+            "oldest_ms": None if chained else target["oldest_ms"],
+            "blocked": None,
+        }
+
+    def _stages(self) -> Iterator[dict[str, Any]]:
+        for stage in dict.fromkeys(self._drawing.stage_of.values()):
+            p50, p95, p99 = self._percentiles("mini_flink_stage_latency_seconds", operator=stage)
+            yield {"id": stage, "p50_us": p50, "p95_us": p95, "p99_us": p99}
+
+    def _process(self, process: Mapping[str, Any]) -> dict[str, Any]:
+        name, pid = name_of(process), process["pid"]
+        usage = self._now.usage.get(pid)
+        old = self._before.usage.get(pid) if self._before else None
+        cpu = None
+        if usage is not None and old is not None and self._dt_s > 0:
+            cpu = _share(_grown(old.cpu_s, usage.cpu_s) / self._dt_s)
+        deaths = [event["ts"] for event in self._now.status["events"]
+                  if event["kind"] == "died" and event["process"] == name]  # fmt: skip
+        return {
+            "id": name,
+            "role": process["role"],
+            "index": process["index"],
+            "pid": pid,
+            "state": self._process_state(process, deaths),
+            "cpu": cpu,
+            "rss": usage.rss_bytes if usage else None,
+            "restarts": process["restarts"],
+            "restarts_1h": _younger(deaths, self._now.ts_ms - HOUR_MS),
+            "uptime_s": int(usage.age_s) if usage else None,
+            "last_exit": process["last_exit"] or None,
+            "hb_ms": None,
+            "busy": self._worker_busy(name),
+            "state_bytes": self._state_bytes(name),
+            "pending": process["counters"].get("pending"),
+        }
+
+    def _process_state(self, process: Mapping[str, Any], deaths: list[int]) -> str:
+        if process["state"] != "ready":
+            starts = process["state"] == "starting" and process["restarts"] == 0
+            return "starting" if starts else "stopping" if process["state"] == "stopping" else "down"
+        return "looping" if _younger(deaths, self._now.ts_ms - LOOP_MS) >= LOOP_RESTARTS else "ok"
+
+    def _worker_busy(self, name: str) -> float | None:
+        grown = self._grew("mini_flink_worker_busy_seconds_total")
+        own = [seconds for key, seconds in grown.items() if key[0] == name]
+        return _share(min(1.0, sum(own) / self._dt_s)) if own and self._dt_s > 0 else None
+
+    def _state_bytes(self, name: str) -> int | None:
+        own = [value for key, value in self._values.items()
+               if key[:2] == (name, "mini_flink_state_bytes")]  # fmt: skip
+        return int(sum(own)) if own else None
+
+    def _snapshot(self) -> dict[str, Any]:
+        facts = self._now.status["snapshots"]
+        last = facts["last"] or {}
+        created = last.get("created_ms")
+        return {
+            "id": last.get("id"),
+            "age_s": None if created is None else max(0, (self._now.ts_ms - created) // 1000),
+            "dur_ms": last.get("duration_ms"),
+            "bytes": last.get("total_bytes"),
+            "completed": facts["completed"],
+            "failed": facts["failed"],
+            "failed_in_a_row": _failed_in_a_row(self._now.status["events"]),
+            "last_failure": facts["last_failure"],
+            "interval_s": facts["interval_s"],
+            "running": facts["running_epoch"] is not None,
+            "replay_s": None,
+        }
+
+
+def subtasks_of(before: Reading | None, now: Reading, uid: str) -> list[dict[str, Any]]:
+    """An operator's subtasks: where each runs, how busy it is, and what it has counted."""
+    old = dict(_values(before)) if before else {}
+    dt_s = now.at_s - before.at_s if before else 0.0
+    parts: dict[str, dict[str, Any]] = {}
+    for key, value in _values(now):
+        labels = dict(key[2])
+        if labels.get("operator") != uid or "subtask" not in labels:
+            continue
+        none = {"part": int(labels["subtask"]), "process": key[0], "busy": None, "in": None, "out": None}
+        part = parts.setdefault(labels["subtask"], none)
+        grown = _grown(old.get(key, 0.0), value) / dt_s if dt_s > 0 else None
+        name = key[1].removeprefix("mini_flink_operator_").removesuffix("_total")
+        if name == "busy_seconds":
+            part["busy"] = None if grown is None else _share(min(1.0, grown))
+        elif name in ("records_in", "records_out"):
+            part[name.removeprefix("records_")] = None if grown is None else round(grown, 3)
+        else:
+            part[name] = value
+    return sorted(parts.values(), key=lambda part: int(part["part"]))
+
+
+def busiest_of(before: Reading, now: Reading, process: str) -> tuple[str, int, float] | None:
+    """The operator that took most of a worker's time, its subtask, and the share; None if nothing tells."""
+    old = dict(_values(before))
+    grown = {
+        key: _grown(old.get(key, 0.0), value)
+        for key, value in _values(now)
+        if key[0] == process and key[1] == "mini_flink_operator_busy_seconds_total"
+    }
+    if not grown or now.at_s <= before.at_s:
+        return None
+    key = max(grown, key=lambda one: grown[one])
+    labels = dict(key[2])
+    return labels["operator"], int(labels["subtask"]), min(1.0, grown[key] / (now.at_s - before.at_s))
+
+
+def _values(reading: Reading) -> Iterator[tuple[Key, float]]:
+    for process, samples in reading.metrics.items():
+        for sample in samples:
+            if sample.kind != "histogram":
+                yield (process, sample.name, tuple(sorted(sample.labels.items()))), sample.value
+
+
+def _buckets(reading: Reading) -> Iterator[tuple[Key, Buckets]]:
+    for process, samples in reading.metrics.items():
+        for sample in samples:
+            if sample.kind == "histogram":
+                yield (process, sample.name, tuple(sorted(sample.labels.items()))), sample.buckets
+
+
+def _by_process(reading: Reading, role: str, counters: Iterable[str]) -> dict[str, int]:
+    return {
+        name_of(process): sum(process["counters"].get(counter, 0) for counter in counters)
+        for process in reading.status["processes"]
+        if process["role"] == role
+    }
+
+
+def _counted(reading: Reading, role: str, counter: str) -> int:
+    return sum(_by_process(reading, role, (counter,)).values())
+
+
+def _operator(reading: Reading, uid: str) -> Mapping[str, int]:
+    none = {"in": 0, "out": 0, "failed": 0}
+    return next((each for each in reading.status["operators"] if each["uid"] == uid), none)
+
+
+def _failed_in_a_row(events: Iterable[Mapping[str, Any]]) -> int:
+    failed = 0
+    for event in events:
+        if event["kind"] == "snapshot":
+            failed = 0
+        elif event["kind"] == "snapshot_failed":
+            failed += 1
+    return failed
+
+
+def _grown(then: float, now: float) -> float:
+    return now - then if now >= then else now
+
+
+def _younger(times_ms: Iterable[int], since_ms: int) -> int:
+    return sum(time_ms >= since_ms for time_ms in times_ms)
+
+
+def _state(rate_in: float | None, busy: float | None) -> str:
+    if rate_in is None:
+        return "unknown"
+    if busy is not None and busy >= 0.8:
+        return "busy"
+    return "ok" if rate_in > 0 else "idle"
+
+
+def _share(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+def _micros(buckets: Buckets, share: float) -> int | None:
+    value = percentile(buckets, share)
+    return None if value is None else round(value * 1e6)

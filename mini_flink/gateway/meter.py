@@ -1,0 +1,44 @@
+"""What a gateway measures: per route how long answers take, and how many there are of each status."""
+
+from __future__ import annotations
+
+import time
+
+from mini_flink.gateway.port import Answer, Done
+from mini_flink.metrics import Counter, Registry
+
+REQUEST_SECONDS = "mini_flink_request_seconds"
+REQUESTS = "mini_flink_requests_total"
+
+
+class RouteMeter:
+    """The metrics of one route."""
+
+    def __init__(self, registry: Registry, route: str) -> None:
+        self._registry = registry
+        self._route = route
+        self._seconds = registry.histogram(
+            REQUEST_SECONDS, {"route": route}, "From a request, wholly received, to its answer."
+        )
+        self._statuses: dict[int, Counter] = {}
+
+    def watch(self, done: Done) -> Done:
+        """``done``, which is measured: from now until it is called."""
+        began_ns = time.monotonic_ns()
+
+        def answered(answer: Answer) -> None:
+            self._seconds.observe((time.monotonic_ns() - began_ns) // 1000)
+            counter = self._statuses.get(answer.status)
+            if counter is None:
+                counter = self._new_status(answer.status)
+            counter.value += 1
+            done(answer)
+
+        return answered
+
+    def _new_status(self, status: int) -> Counter:
+        labels = {"route": self._route, "status": str(status)}
+        counter = self._statuses[status] = self._registry.counter(
+            REQUESTS, labels, "Requests of a route, by the status of their answer."
+        )
+        return counter

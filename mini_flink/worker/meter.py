@@ -1,0 +1,149 @@
+"""What a worker measures: how long records wait, run and take to be committed, and at which operator.
+
+Owns the names of a worker's metrics. The engine leaves a list per batch here; all that can wait is done when
+metrics are published, a few times a second. Never writes a file: that is the publisher's.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from mini_flink import metrics
+from mini_flink.core.base import Ran
+from mini_flink.metrics import Counter, Gauge, Histogram, OperatorCounters, Registry
+from mini_flink.operators.operator import Operator
+from mini_flink.operators.runtime import Task
+
+BATCH_RECORDS = "mini_flink_batch_records"
+COMMIT_SECONDS = "mini_flink_commit_seconds"
+OPERATOR_BUSY = "mini_flink_operator_busy_seconds_total"
+STAGE_LATENCY = "mini_flink_stage_latency_seconds"
+STAGE_OLDEST = "mini_flink_stage_oldest_seconds"
+STAGE_QUEUE = "mini_flink_stage_queue_records"
+STAGE_WAIT = "mini_flink_stage_queue_wait_seconds_total"
+STATE_BYTES = "mini_flink_state_bytes"
+WORKER_BUSY = "mini_flink_worker_busy_seconds_total"
+
+
+class _Stage:
+    """The metrics of one stage."""
+
+    __slots__ = ("latency", "oldest", "queue", "wait")
+
+    def __init__(self, registry: Registry, uid: str) -> None:
+        labels = {"operator": uid}
+        self.latency: Histogram = registry.histogram(
+            STAGE_LATENCY, labels, "From a record's arrival at the worker to its commit."
+        )
+        self.wait: Counter = registry.counter(STAGE_WAIT, labels, "Time that records waited for their turn.")
+        self.queue: Gauge = registry.gauge(STAGE_QUEUE, labels, "Records that wait for their turn.")
+        self.oldest: Gauge = registry.gauge(STAGE_OLDEST, labels, "How long the oldest of them has waited.")
+
+
+class _Subtask:
+    """The operators of a stage in one subtask, and how its busy time is split among them.
+
+    Only some records are timed operator by operator; they say which part of the whole, which is measured for
+    all records, each operator had since it was last asked. Before any was timed it is the head's.
+    """
+
+    def __init__(self, registry: Registry, operators: Sequence[Operator]) -> None:
+        self._operators = operators
+        self._timed = [0.0] * len(operators)
+        self._parts = [1.0] + [0.0] * (len(operators) - 1)
+        self._counters = [OperatorCounters(registry, one.node.uid, one.subtask) for one in operators]
+        self._busy = [
+            registry.counter(
+                OPERATOR_BUSY,
+                {"operator": one.node.uid, "subtask": str(one.subtask)},
+                "Time that an operator ran: its stage's, split by samples.",
+            )
+            for one in operators
+        ]
+
+    def publish(self, busy_s: float) -> None:
+        """Take over what the operators count, and ``busy_s`` since the last time."""
+        timed = [operator.counts.timed_s for operator in self._operators]
+        new = [now - before for now, before in zip(timed, self._timed, strict=True)]
+        if (whole := sum(new)) > 0:
+            self._parts = [part / whole for part in new]
+            self._timed = timed
+        for index, operator in enumerate(self._operators):
+            counts = operator.counts
+            self._counters[index].set(counts.records_in, counts.records_out, counts.failures)
+            self._busy[index].value += busy_s * self._parts[index]
+
+
+class WorkerMeter:
+    """The ``Meter`` of a worker. ``watch`` comes once its tasks are built."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._commit = registry.histogram(COMMIT_SECONDS, help="Time to write a commit, and to sync it.")
+        self._records = registry.histogram(
+            BATCH_RECORDS, help="Records committed together.", unit=metrics.ONE
+        )
+        self._busy = registry.counter(WORKER_BUSY, help="Time that the worker's loop did not sleep.")
+        self._stages: dict[int, _Stage] = {}
+        self._subtasks: dict[tuple[int, int], _Subtask] = {}
+        self._ran: list[Ran] = []
+        self._busy_s: defaultdict[tuple[int, int], float] = defaultdict(float)
+        self._began_s = 0.0
+        self._slept_s = 0.0
+        self._start_s = time.monotonic()
+
+    def watch(self, tasks: Mapping[int, Task]) -> None:
+        """The stages that run here."""
+        for number, task in tasks.items():
+            self._stages[number] = _Stage(self._registry, task.stage.head.uid)
+            for subtask, operators in task.subtasks():
+                self._subtasks[number, subtask] = _Subtask(self._registry, operators)
+
+    # --- while it runs ------------------------------------------------------------------------------------
+
+    def batch(self, began: float, ran: list[Ran]) -> None:
+        busy, stages = self._busy_s, self._stages
+        for stage, subtask, arrived, ended in ran:
+            busy[stage, subtask] += ended - began
+            stages[stage].wait.value += began - arrived
+            began = ended
+        self._records.observe(len(ran))
+        self._ran = ran
+
+    def committing(self) -> None:
+        self._began_s = time.monotonic()
+
+    def committed(self) -> None:
+        now = time.monotonic()
+        self._commit.observe_seconds(now - self._began_s)
+        ran, self._ran = self._ran, []
+        # Records that came in one message have one time of arrival, and stand side by side.
+        last_stage, last_arrived, times = 0, 0.0, 0
+        for stage, _, arrived, _ in ran:
+            if arrived == last_arrived and stage == last_stage:
+                times += 1
+                continue
+            if times:
+                self._stages[last_stage].latency.observe_seconds(now - last_arrived, times)
+            last_stage, last_arrived, times = stage, arrived, 1
+        if times:
+            self._stages[last_stage].latency.observe_seconds(now - last_arrived, times)
+
+    def slept(self, since_s: float) -> None:
+        """The loop slept from then to now."""
+        self._slept_s += time.monotonic() - since_s
+
+    # --- when it is published -----------------------------------------------------------------------------
+
+    def publish(self, now: float, waiting: Mapping[int, tuple[int, float]]) -> None:
+        """Bring what is only looked at from time to time up to date."""
+        busy, self._busy_s = self._busy_s, defaultdict(float)
+        for place, subtask in self._subtasks.items():
+            subtask.publish(busy.get(place, 0.0))
+        for number, stage in self._stages.items():
+            records, oldest_s = waiting.get(number, (0, now))
+            stage.queue.value = records
+            stage.oldest.value = max(0.0, now - oldest_s)
+        self._busy.value = max(self._busy.value, now - self._start_s - self._slept_s)
