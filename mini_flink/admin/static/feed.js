@@ -133,7 +133,8 @@ class Feed {
   async #receive(name, message) {
     if (name === "hello") {
       const ticks = (message.history ?? []).filter((each) => each.http);
-      this.change({ readOnly: Boolean(message.read_only), ...(ticks.length ? { ticks } : {}) });
+      this.change({ readOnly: Boolean(message.read_only), events: message.events ?? [], ...(ticks.length ? { ticks } : {}) });
+      for (const op of (await api("ops")).ops.reverse()) this.keepOp(op);
       await this.#getPlan(message.plan_hash);
     } else if (name === "tick") {
       this.#heard = Date.now();

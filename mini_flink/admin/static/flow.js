@@ -37,7 +37,7 @@ export const Kpis = ({ tick, ticks }) => {
   </ul>`;
 };
 
-const SIGNS = { died: "!", restart: "R", restarted: "R", snapshot: "S", snapshot_failed: "!", rescale: "P", drain: "D", deploy: "D" };
+const SIGNS = { died: "!", restart: "R", restarted: "R", snapshot: "S", snapshot_failed: "!", rescale: "P", drain: "D", deploy: "U" };
 
 // On the time axis of the lines above it.
 export const Events = ({ events, ticks }) => {
@@ -76,7 +76,7 @@ const Card = ({ node, now, state, at, focusable, open, onKey, onFocus, isCause }
       aria-label=${describe(node, now, state)} onClick=${open} onKeyDown=${onKey} onFocus=${onFocus}>
     <title>${node.name}</title>
     <rect class="box" width=${CARD.width} height=${CARD.height} rx="6" />
-    <text x="10" y="20" class="title">${isCause ? "◆ " : ""}${level(state.level).shape} ${shorten(node.name, isCause ? 18 : 20)}</text>
+    <text x="10" y="20" class="title">${isCause ? "◆ " : ""}${level(state.level).shape} ${shorten(node.name, isCause ? 16 : 18)}</text>
     <text x="10" y="37" class="small">${kind(node)}</text>
     <text x=${CARD.width - 10} y="37" class="word end">${state.word}</text>
     <text x="10" y="56" data-field="flow">${rate(now.in)} → ${rate(now.out)}</text>
@@ -194,7 +194,7 @@ const Drawer = ({ plan, tick, ticks, id, close }) => {
     </div>
     <h3>Subtasks${detail.parts ? "" : ": the busiest"}</h3>
     ${parts.length === 0 ? html`<p class="empty">${node.in_gateway ? "Runs in the gateways; it has no subtasks of its own." : "Nothing is known of its subtasks yet."}</p>` : ""}
-    <ul class="parts">${parts.map((each) => html`<li key=${each.part ?? each.subtask}><span>p${each.part ?? each.subtask}</span> <meter min="0" max="1" value=${each.busy ?? 0} aria-label=${`subtask ${each.part ?? each.subtask} busy`}></meter> <span>${percent(each.busy)}</span></li>`)}</ul>
+    <ul class="parts">${parts.map((each) => html`<li key=${each.part ?? each.subtask}><span>p${each.part ?? each.subtask}</span> <svg class="bar-of" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true"><rect class="trough" width="100" height="8" /><rect class="fill" width=${100 * (each.busy ?? 0)} height="8" /></svg> <span>${percent(each.busy)}</span></li>`)}</ul>
   </section>`;
 };
 

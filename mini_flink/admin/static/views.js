@@ -41,7 +41,7 @@ export const Latency = ({ state }) => {
   const rows = tick
     ? [
         row("http", "Requests, end to end", tick.http, (each) => each.http),
-        ...tick.stages.map((stage) => row(stage.id, `Stage ${name(stage.id)}`, stage, (each) => each.stages.find((one) => one.id === stage.id))),
+        ...tick.stages.map((stage) => row(stage.id, `Stage ${name(stage.id)}`, stage, (each) => each.stages?.find((one) => one.id === stage.id))),
       ]
     : [];
   return html`<${Heading}>Latency<//>
