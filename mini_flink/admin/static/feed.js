@@ -134,7 +134,8 @@ class Feed {
     if (name === "hello") {
       const ticks = (message.history ?? []).filter((each) => each.http);
       this.change({ readOnly: Boolean(message.read_only), events: message.events ?? [], ...(ticks.length ? { ticks } : {}) });
-      for (const op of (await api("ops")).ops.reverse()) this.keepOp(op);
+      // Operations begun elsewhere; without them the page still shows all else.
+      api("ops").then(({ ops }) => ops.reverse().forEach((op) => this.keepOp(op)), () => {});
       await this.#getPlan(message.plan_hash);
     } else if (name === "tick") {
       this.#heard = Date.now();
