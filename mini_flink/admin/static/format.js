@@ -1,0 +1,69 @@
+// Numbers and states as words. 0 is a measured zero, – is "does not apply", ? is "not known".
+export const NONE = "–";
+export const UNKNOWN = "?";
+
+const known = (value, write) => (value === null || value === undefined ? UNKNOWN : write(value));
+
+const scaled = (value, units, step) => {
+  let unit = 0;
+  while (Math.abs(value) >= step * 0.9995 && unit < units.length - 1) {
+    value /= step;
+    unit += 1;
+  }
+  const digits = value === 0 || Math.abs(value) >= 100 || (unit === 0 && Number.isInteger(value)) ? 0 : Math.abs(value) >= 10 ? 1 : 2;
+  return `${Number(value.toFixed(digits))}${units[unit]}`;
+};
+
+export const count = (value) => known(value, (v) => scaled(v, ["", "k", "M", "G", "T"], 1000));
+export const rate = (value) => known(value, (v) => `${scaled(v, ["", "k", "M", "G"], 1000)}/s`);
+export const bytes = (value) => known(value, (v) => scaled(v, [" B", " KB", " MB", " GB", " TB"], 1024));
+export const percent = (value) => known(value, (v) => (v > 0 && v < 0.01 ? "<1 %" : `${Math.round(v * 100)} %`));
+export const micros = (value) =>
+  known(value, (v) => (v < 1000 ? `${Math.round(v)} µs` : v < 1e6 ? `${Number((v / 1000).toPrecision(3))} ms` : seconds(v / 1e6)));
+export const millis = (value) => known(value, (v) => (v < 1000 ? `${Math.round(v)} ms` : seconds(v / 1000)));
+export const seconds = (value) =>
+  known(value, (v) => {
+    if (v < 60) return `${Number(v.toFixed(v < 10 && v % 1 ? 1 : 0))} s`;
+    if (v < 3600) return `${Math.floor(v / 60)} min`;
+    if (v < 86400) return `${Math.floor(v / 3600)} h ${Math.floor((v % 3600) / 60)} min`;
+    return `${Math.floor(v / 86400)} d ${Math.floor((v % 86400) / 3600)} h`;
+  });
+export const clock = (ts) => (ts ? new Date(ts).toLocaleTimeString([], { hour12: false }) : UNKNOWN);
+export const text = (value) => (value === null || value === undefined || value === "" ? UNKNOWN : String(value));
+
+// The middle goes, not the end: names of one family differ at both ends.
+export const shorten = (name, length) => {
+  const signs = [...name];
+  if (signs.length <= length) return name;
+  const head = Math.ceil((length - 1) / 2);
+  return `${signs.slice(0, head).join("")}…${signs.slice(signs.length - (length - 1 - head)).join("")}`;
+};
+
+const LEVELS = {
+  ok: { shape: "●", word: "OK" },
+  idle: { shape: "○", word: "IDLE" },
+  warn: { shape: "▲", word: "WARN" },
+  bad: { shape: "■", word: "BAD" },
+  stale: { shape: "?", word: "STALE" },
+  unknown: { shape: "?", word: "UNKNOWN" },
+};
+export const level = (name) => LEVELS[name] ?? LEVELS.unknown;
+
+// What a node's numbers mean: a level, and the word that says why.
+export const nodeState = (node, verdict) => {
+  const blamed = verdict && verdict.node === node.id && (verdict.level === "bad" || verdict.level === "warn");
+  if (blamed) return { level: verdict.level, word: text(verdict.code) };
+  if (node.state === "stale") return { level: "stale", word: "STALE" };
+  if (node.in === null || node.in === undefined) return { level: "unknown", word: "UNKNOWN" };
+  if (node.errors > 0 && node.errors > 0.01 * node.in) return { level: "bad", word: "FAILING" };
+  if (node.errors > 0) return { level: "warn", word: "FAILURES" };
+  if ((node.worst?.busy ?? node.busy) >= 0.8) return { level: "warn", word: "BUSY" };
+  if (node.queueing > 0.5 && node.oldest_ms > 1000) return { level: "warn", word: "WAITING" };
+  return node.in === 0 ? { level: "idle", word: "IDLE" } : { level: "ok", word: "OK" };
+};
+
+const PROCESS = { ok: "ok", ready: "ok", starting: "warn", stopping: "warn", down: "bad", looping: "bad" };
+export const processState = (process) => ({
+  level: PROCESS[process.state] ?? "unknown",
+  word: text(process.state).toUpperCase(),
+});
