@@ -10,7 +10,7 @@ COMMANDS = (
     ("rescale", "mini_flink.cli.rescale", "give a running server more or fewer workers"),
     ("upgrade", "mini_flink.cli.upgrade", "give a running server a new version of its job"),
     ("savepoint", "mini_flink.cli.savepoint", "take a snapshot of a running server, to keep"),
-    ("dead-letters", "mini_flink.cli.dead_letters", "list the records that failed"),
+    ("dead-letters", "mini_flink.cli.dead_letters", "list, show, retry and drop the records that failed"),
     ("snapshot", "mini_flink.cli.snapshot", "list, show and verify snapshots"),
 )
 PROGRAM = "python -m mini_flink"

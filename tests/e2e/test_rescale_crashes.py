@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from mini_flink.errors import EXIT_INTERNAL, EXIT_TRY_AGAIN, EXIT_UNAVAILABLE
 from mini_flink.asking import RefusedError, UnavailableError, ask
+from mini_flink.errors import EXIT_INTERNAL, EXIT_TRY_AGAIN, EXIT_UNAVAILABLE
 from tests.e2e import ledgers
 from tests.e2e.commands import Points, Running, children, kill_everything, run
 from tests.e2e.conftest import Serve

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from mini_flink.asking import RefusedError, UnavailableError, ask
 from mini_flink.errors import EXIT_CONFIG, EXIT_INTERNAL
 from mini_flink.jobs import JobTarget
-from mini_flink.asking import RefusedError, UnavailableError, ask
 from tests.e2e import checks
 from tests.e2e.client import Exchange, Load, post
 from tests.e2e.commands import Ended, Points, Running, kill_everything, run

@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 from mini_flink import folder as folders
-from mini_flink.procfs import start_time
 from mini_flink.asking import UnavailableError, query
+from mini_flink.procfs import start_time
 from mini_flink.supervisor.runtime_folder import remove_runtime_folder
 
 ROOT = Path(__file__).parents[2]
