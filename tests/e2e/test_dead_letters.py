@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
 from tests.e2e.client import post
-from tests.e2e.commands import run
+from tests.e2e.commands import Points, run
 from tests.e2e.conftest import Serve
 from tests.e2e.server import JOBS
 
@@ -32,3 +36,20 @@ def test_a_retried_letter_counts_once_also_after_kills(serve: Serve) -> None:
     assert run(server, "dead-letters list", "--json").json() == {"dead_letters": []}
     assert server.stop() == 0
     assert run(server, "dead-letters drop", "x").code == 69
+
+
+@pytest.mark.parametrize("point", ["w0@after_log_write", "w0@before_send"])
+def test_a_worker_that_is_killed_in_a_retry(serve: Serve, tmp_path: Path, point: str) -> None:
+    points = Points(tmp_path / "points", point)
+    server = serve(JOBS / "failing.py", "--workers", "1").start(environment=points.environment)
+    failed = post(server.url, "/total", {"key": "a", "amount": 5, "do": "early"})
+    assert post(server.url, "/total", {"key": "a", "amount": 100}).body == {"total": 100}
+    points.arm(point)
+    killed = run(server, "dead-letters retry", failed.body["error_id"])
+    assert points.fired(point)
+    assert killed.code == 75
+    assert "ended before it answered" in killed.err
+    assert post(server.url, "/total", {"key": "a", "amount": 0}).body == {"total": 105}
+    assert run(server, "dead-letters retry", failed.body["error_id"], "--json").json()["retried"] == 0
+    assert post(server.url, "/total", {"key": "a", "amount": 0}).body == {"total": 105}
+    assert server.stop() == 0
