@@ -90,6 +90,12 @@ def _judged(told: dict[str, Any]) -> dict[str, Any]:
     raise RefusedError(told)
 
 
+def is_running(data_dir: str) -> bool:
+    """Whether a server runs on ``data_dir``."""
+    run = read_run(data_dir)
+    return run is not None and procfs.is_alive(Process(run["pid"], run["start_time"]))
+
+
 def _running(data_dir: str) -> dict[str, Any]:
     run = read_run(data_dir)
     if run is None or not procfs.is_alive(Process(run["pid"], run["start_time"])):

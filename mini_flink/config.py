@@ -141,6 +141,9 @@ class Settings:
             "rescale",
             "upgrade",
             "dead-letters list",
+            "dead-letters show",
+            "dead-letters retry",
+            "dead-letters drop",
             *LOOKS_INTO_SNAPSHOTS,
         ),
     )

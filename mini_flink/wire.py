@@ -47,6 +47,9 @@ PROBED = 31
 ASK = 32
 TOLD = 33
 """To and from the command line: a request that takes a while, and what there is to say of it."""
+LOOK = 34
+LOOKED = 35
+"""To and from a worker: a question about what it holds, with a number, and its answer."""
 
 RESEND = 1
 """Flag of a data message: send again from the position on."""

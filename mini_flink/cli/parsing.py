@@ -164,8 +164,10 @@ def _metavar(option: Option) -> str:
 
 
 def _default_text(option: Option) -> str:
-    if option.default is None or option.type is bool:
+    if option.default is None or option.default is False:
         return ""
+    if option.default is True:
+        return f" [on; --no-{option.flag[2:]}]"
     return f" [{_shown(option)}]"
 
 

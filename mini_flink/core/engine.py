@@ -502,12 +502,32 @@ class Engine:
     def _fail(self, record: wire.Record, error: RecordError, now_ms: int) -> None:
         """A dead letter, and the 500 with all of the record's share, in this commit."""
         error_id, operator, letter = self._undertaker.bury(record, error, now_ms)
-        self.overlay.put(layout.DEAD_LETTER + error_id.encode(), letter)
+        self.overlay.put_entry(layout.DEAD_LETTER, layout.DEAD_LETTER + error_id.encode(), letter)
         self._flush_soon = True
         self.counters.dead_letters += 1
         if record.gateway >= 0:
             answer = (wire.FAILURE, record.request, record.share, record.level, error_id, operator)
             self._answer(record, answer)
+
+    def dead_letters(self) -> list[tuple[bytes, bytes]]:
+        """All that this worker holds, by their place in the table, as of the last commit."""
+        return self.overlay.scan(layout.DEAD_LETTER)
+
+    def settle_letters(self, letters: Mapping[bytes, wire.Record | None], now: float) -> list[Effect]:
+        """Remove dead letters, and give the record of each that has one to its stage again, in one commit.
+
+        To be called between two steps. Nobody waits for what such a record replies.
+        """
+        for key, record in letters.items():
+            if record is not None:
+                self._send_record(record)
+            self.overlay.delete_entry(layout.DEAD_LETTER, key)
+        self._flush_soon = True
+        effects: list[Effect] = [self._seal()]
+        if self.durable:
+            effects.append(Sync())
+        self._plan_flush(now)
+        return effects
 
     # --- commit -----------------------------------------------------------------------------------------
 

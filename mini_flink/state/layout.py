@@ -81,10 +81,11 @@ def collection_key(operator: int) -> bytes:
 def entry_prefix(key: bytes) -> bytes | None:
     """The part that a key shares with all that are scanned together: a map state's entries, the registry.
 
-    None for any other key. Encoded keys delimit themselves: what follows the first is a map key.
+    Dead letters are found together too. None for any other key. Encoded keys delimit themselves: what
+    follows the first is a map key.
     """
     if not key.startswith(STATE):
-        return REGISTRY if key.startswith(REGISTRY) else None
+        return next((prefix for prefix in (REGISTRY, DEAD_LETTER) if key.startswith(prefix)), None)
     unpacker = msgpack.Unpacker()
     unpacker.feed(key[_STATE_PREFIX.size :])
     unpacker.skip()

@@ -34,6 +34,7 @@ from mini_flink.supervisor.fleet import Fleet
 from mini_flink.supervisor.hangs import Stuck
 from mini_flink.supervisor.members import GONE, READY, STARTING, STOPPING, WAITING, Member, describe_exit
 from mini_flink.supervisor.notify import ServiceManager
+from mini_flink.supervisor.questions import DEEDS, Questions
 from mini_flink.supervisor.report import build_report, pending_requests, total
 from mini_flink.supervisor.signals import SignalPipe
 from mini_flink.supervisor.snapshots import SnapshotDirector
@@ -97,6 +98,7 @@ class Supervisor:
         self._last_wait = ""
         self._warnings: set[str] = set()
         self._askers: dict[str, int] = {}
+        self._questions = Questions()
 
     # --- the loop ---------------------------------------------------------------------------------------
 
@@ -204,6 +206,8 @@ class Supervisor:
             return
         if message.kind == wire.READY:
             self._take_ready(member, message.data)
+        elif message.kind == wire.LOOKED:
+            self._questions.take(member.name, message.data)
         elif message.kind == wire.SNAPSHOT_PART:
             self._snapshots.take_part(member, message.data, self._now_ms)
         elif message.kind == wire.FAILED:
@@ -291,8 +295,30 @@ class Supervisor:
             self._snapshots.ask(message.data.get("location"), answer)
         elif message.data["what"] in ("rescale", "upgrade"):
             self._begin_changeover(message, answer)
+        elif message.data["what"] == "dead_letters":
+            self._ask_workers(message.data, answer)
         else:
             answer({"ok": False, "reason": f"this server knows no {message.data['what']}"})
+
+    def _ask_workers(self, question: Mapping[str, Any], answer: Callable[[Mapping[str, Any]], None]) -> None:
+        """Each worker answers between two of its batches."""
+        reason = ""
+        if question.get("do") not in DEEDS:  # an unknown word must not be taken for the last one, which drops
+            answer({"ok": False, "reason": f"dead letters cannot be {question.get('do')!r}"})
+            return
+        if self._questions.busy:
+            reason = "another question is being answered"
+        elif self._changeover is not None:
+            reason = "the server is being rescaled or upgraded"
+        elif any(worker.state != READY for worker in self._fleet.workers):
+            reason = "a worker is being started again"
+        if reason:
+            help = "ask again in a moment"
+            answer({"ok": False, "reason": reason, "help": help, "exit_code": EXIT_TRY_AGAIN})
+            return
+        number = self._questions.begin([worker.name for worker in self._fleet.workers], answer)
+        data = {name: question.get(name) for name in ("do", "ids", "operator")}
+        self._fleet.send(self._fleet.workers, wire.LOOK, {"id": number, **data})
 
     def _begin_changeover(self, message: wire.Control, answer: Callable[[Mapping[str, Any]], None]) -> None:
         if self._changeover is not None:
@@ -396,6 +422,7 @@ class Supervisor:
     def _take_exit(self, member: Member) -> None:
         pid, ended = member.pid or 0, member.ended
         status = self._fleet.reap(member)
+        self._questions.died(member.name)
         if self._changeover is not None and self._changeover.take_exit(member, status, self._now_ms):
             self._advance_stop()
             return

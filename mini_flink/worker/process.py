@@ -40,6 +40,7 @@ from mini_flink.state.log import FileLog
 from mini_flink.transport.zmq import ZmqTransport
 from mini_flink.worker.background import ThreadBackground
 from mini_flink.worker.host import Capture
+from mini_flink.worker.letters import look
 from mini_flink.worker.meter import STATE_BYTES
 from mini_flink.worker.snapshots import Order, WorkerSnapshots
 from mini_flink.worker.spare import called
@@ -297,6 +298,9 @@ class WorkerProcess:
             self._finish(message.data)
         elif message.kind == wire.GO:
             self._go()
+        elif message.kind == wire.LOOK:
+            told = look(self._worker.host, self._spec.index, message.data, now)
+            self._tell(wire.LOOKED, {"id": message.data["id"], **told})
         elif message.kind == wire.STOP:
             self._stopping = True
 

@@ -144,3 +144,20 @@ def test_what_nobody_will_acknowledge_keeps_it_from_nothing_once_that_is_said() 
     assert not engine.drained
     engine.forget_gateways_but([])
     assert engine.drained
+
+
+@pytest.mark.parametrize("logged", [False, True])
+def test_a_dead_letter_and_the_retry_of_its_record_are_one_commit(logged: bool) -> None:
+    engine, _ = make(poison=(source_code("g0"), 7, 1))
+    engine.receive(message(1), 0.0)
+    log = [each for each in engine.step(0.0, 0) if isinstance(each, Append)]
+    ((place, _),) = engine.dead_letters()
+    record = wire.Record(1, 0, None, b"v", *wire.NO_ORIGIN, 0, 0)
+    retried = engine.settle_letters({place: record}, 0.0)
+    log += [each for each in retried if isinstance(each, Append) and logged]
+    after, page = make()
+    after.recover(0, [(append.number, append.payload) for append in log])
+    assert len(after.dead_letters()) == (0 if logged else 1)
+    after.step(1.0, 0)
+    stages = [stage for *_, stage in page.shown]
+    assert stages == ([1, 2] if logged else [])

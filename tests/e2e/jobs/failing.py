@@ -30,6 +30,8 @@ class Total(KeyedProcessFunction[str, dict[str, Any], dict[str, Any]]):
         match value.get("do"):
             case "raise":
                 raise ValueError("on purpose")
+            case "early" if total < 100:
+                raise ValueError("too early")
             case "exit":
                 os._exit(3)
             case "kill":

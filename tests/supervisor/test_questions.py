@@ -1,0 +1,33 @@
+"""Several workers are asked, one answer comes of it; no sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mini_flink.supervisor.questions import Questions
+
+
+def test_answers_are_joined_and_stale_ones_are_not_heard() -> None:
+    questions, told = Questions(), list[Mapping[str, Any]]()
+    number = questions.begin(["w0", "w1"], told.append)
+    questions.take("w0", {"id": number - 1, "retried": 9})
+    questions.take("w0", {"id": number, "retried": 1})
+    questions.take("w0", {"id": number, "retried": 1})
+    assert questions.busy
+    questions.take("w1", {"id": number, "retried": 2})
+    assert told == [{"ok": True, "retried": 3}]
+    assert not questions.busy
+
+
+def test_the_asker_hears_that_a_worker_died_before_it_answered() -> None:
+    questions, told = Questions(), list[Mapping[str, Any]]()
+    number = questions.begin(["w0", "w1"], told.append)
+    questions.take("w0", {"id": number, "retried": 1})
+    questions.died("w0")
+    assert questions.busy
+    questions.died("w1")
+    questions.take("w1", {"id": number, "retried": 1})
+    ((answer),) = told
+    assert not answer["ok"]
+    assert "w1 ended" in answer["reason"]
