@@ -156,12 +156,14 @@ def _metavar(option: Option) -> str:
 
 
 def _default_text(option: Option) -> str:
-    if option.default is None or option.type is bool:
+    if option.default is None or option.default is False:
         return ""
     return f" [{_shown(option)}]"
 
 
 def _shown(option: Option) -> str:
+    if option.type is bool:
+        return "on"
     if option.unit == "bytes":
         for size, name in ((GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")):
             if option.default % size == 0:
