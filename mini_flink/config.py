@@ -277,7 +277,7 @@ class Settings:
         maximum=65535,
     )
     admin_token_file: str | None = _option(
-        None, "file with the token that the page and the API want", group=ADMIN
+        None, "file with the token that is wanted; else systemd's credential admin-token", group=ADMIN
     )
 
     full_trace: bool = _option(False, "show all frames of a failure, not the job's only", group=MESSAGES)

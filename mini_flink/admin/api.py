@@ -228,7 +228,9 @@ class Api:
         return JSONResponse({"events": list(reversed(self._status["events"]))[:ROWS]})
 
     async def _dead_letters(self, request: Request) -> Response:
-        return await self._asked("dead_letters", {"action": "list", **dict(request.query_params)})
+        return await self._asked(
+            "dead_letters", {"do": "list", "operator": request.query_params.get("operator")}
+        )
 
     async def _key(self, request: Request) -> Response:
         uid = self._own_node(request.path_params["node"])

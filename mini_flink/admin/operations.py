@@ -22,8 +22,8 @@ QUESTIONS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "rescale": ("rescale", {}),
     "drain": ("drain", {}),
     "resume": ("resume", {}),
-    "dlq_retry": ("dead_letters", {"action": "retry"}),
-    "dlq_drop": ("dead_letters", {"action": "drop"}),
+    "dlq_retry": ("dead_letters", {"do": "retry"}),
+    "dlq_drop": ("dead_letters", {"do": "drop"}),
 }
 """What the supervisor is asked for each kind of operation."""
 
@@ -152,6 +152,8 @@ def checked(kind: Any, args: Any) -> tuple[str, dict[str, Any]]:
             or (isinstance(value, bool) and wanted is not bool)
         ):
             raise Refusal(400, "bad-arguments", f"{name!r} is no argument of {kind}, or not of its type")
+    if kind.startswith("dlq_") and not (args.get("ids") or args.get("operator") or args.get("all")):
+        raise Refusal(400, "bad-arguments", "say which: ids, an operator, or all")
     workers = args.get("workers")
     if kind == "rescale" and workers is None and not args.get("parallelisms"):
         raise Refusal(400, "bad-arguments", "say how many workers, or the parallelism of an operator")

@@ -172,6 +172,8 @@ def _default_text(option: Option) -> str:
 
 
 def _shown(option: Option) -> str:
+    if option.type is bool:
+        return "on"
     if option.unit == "bytes":
         for size, name in ((GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")):
             if option.default % size == 0:

@@ -257,6 +257,7 @@ def test_the_policy_lets_in_what_stands_in_the_page_and_no_more() -> None:
         ("rescale", {"workers": True}),
         ("savepoint", {"what": "cancel"}),
         ("drain", []),
+        ("dlq_drop", {}),
     ],
 )
 def test_an_operation_that_makes_no_sense_is_refused(kind: str, args: Any) -> None:
