@@ -19,13 +19,17 @@ import mini_flink
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 SHIPPED = (".py", ".typed", ".md", ".service", ".socket", ".slice", ".txt")
+PAGE = ROOT / "mini_flink" / "admin" / "static"
+"""All of it is shipped: the page, its libraries and their licences."""
 
 
 def sources() -> set[str]:
     return {
         str(path.relative_to(ROOT))
         for path in (ROOT / "mini_flink").rglob("*")
-        if path.suffix in SHIPPED and "__pycache__" not in path.parts
+        if path.is_file()
+        and "__pycache__" not in path.parts
+        and (path.suffix in SHIPPED or PAGE in path.parents)
     }
 
 
