@@ -518,6 +518,7 @@ class Engine:
 
         To be called between two steps. Nobody waits for what such a record replies.
         """
+        self._clocked = now  # they come now
         for key, record in letters.items():
             if record is not None:
                 self._send_record(record)
