@@ -102,6 +102,7 @@ class AdminSpec:
     token: str
     data_dir: str
     console_lock: str
+    log: str
     listen_fd: int
     alive_fd: int
 

@@ -19,6 +19,7 @@ from mini_flink import console, faults
 from mini_flink.admin.api import Api, page_text
 from mini_flink.admin.guard import Guard
 from mini_flink.admin.watch import Watch
+from mini_flink.gateway.plain import plain_config
 from mini_flink.spec import AdminSpec
 
 NICE = 5
@@ -27,18 +28,7 @@ NICE = 5
 async def _serve(spec: AdminSpec) -> None:
     watch = Watch(spec.data_dir)
     api = Api(spec, watch)
-    config = uvicorn.Config(
-        Guard(api.app(), spec, page_text()),
-        interface="asgi3",
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        timeout_graceful_shutdown=0,
-    )
+    config = plain_config(Guard(api.app(), spec, page_text()), timeout_graceful_shutdown=0)
     # Nobody writes: it is readable when the supervisor is gone.
     asyncio.get_running_loop().add_reader(spec.alive_fd, lambda: os._exit(0))
     watching = asyncio.create_task(watch.run())
@@ -55,6 +45,7 @@ def main(argv: list[str]) -> int:
     setproctitle.setproctitle("mini_flink admin")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    console.choose(spec.log, os.environ, spec.job)
     console.install("admin", spec.console_lock)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     os.nice(NICE)

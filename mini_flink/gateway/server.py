@@ -1,6 +1,6 @@
 """uvicorn in the gateway's own loop: start on a bound socket, stop without losing a request.
 
-Owns the configuration of uvicorn and the shut-down of connections. Never installs a signal handler, never
+Owns the start and the shut-down of connections. Never installs a signal handler, never
 runs a loop, and wakes up once a second at most, and only while there are connections (uvicorn's ``main_loop``
 ticks ten times a second). Called by the gateway's process and by the local runner.
 """
@@ -13,11 +13,11 @@ import functools
 import logging
 import socket
 
-from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from mini_flink.gateway.app import GatewayApp
 from mini_flink.gateway.connections import Connections
+from mini_flink.gateway.plain import plain_config
 from mini_flink.gateway.port import FindDirect, HttpLimits
 from mini_flink.gateway.protocol import HttpProtocol
 
@@ -42,17 +42,7 @@ class HttpServer:
         self._sock = sock
         self._find_direct = find_direct or app.find_direct
         self._state = ServerState()
-        self._config = Config(
-            app,
-            interface="asgi3",
-            http="httptools",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-        )
+        self._config = plain_config(app)
 
     async def start(self) -> None:
         """Accept connections in the running loop."""

@@ -93,7 +93,9 @@ class _Server:
         self._listeners = Listeners.open(settings.host, settings.port)
         stack.callback(self._listeners.close)
         self.origin = Origin(os.getcwd(), dict(os.environ))
-        self._door = open_door(settings, self.origin) if settings.admin else None
+        self._door = (
+            open_door(settings, self.origin, self._listeners.take_admin()) if settings.admin else None
+        )
         if self._door is not None:
             stack.callback(self._door.close)
         self.settings = _placed(settings, self.origin.directory)

@@ -19,7 +19,7 @@ from mini_flink import console
 from mini_flink.config import Settings
 from mini_flink.errors import BusyError, ConfigError, StorageError, storage_error
 from mini_flink.spec import AdminSpec
-from mini_flink.supervisor.listeners import Address, take
+from mini_flink.supervisor.listeners import Address, address_of, take
 from mini_flink.supervisor.members import GONE, READY, WAITING, Origin, describe_exit
 from mini_flink.supervisor.spec import ServerPlan
 
@@ -48,15 +48,22 @@ class AdminDoor:
         self.listener.close()
 
 
-def open_door(settings: Settings, origin: Origin) -> AdminDoor:
-    """Take the port. One that is taken is refused if somebody asked for it, else a free one is taken."""
+def open_door(settings: Settings, origin: Origin, inherited: socket.socket | None = None) -> AdminDoor:
+    """Take the port. One that is taken is refused if somebody asked for it, else a free one is taken.
+
+    A socket that was ``inherited`` is listened on instead.
+    """
     host, port = settings.admin_host, settings.admin_port
+    if inherited is not None:
+        host, port = address_of(inherited)
     token = _token(settings, origin)
     if not token and not is_loopback(host):
         raise ConfigError(
             f"{_FLAGS}host {host} lets others than this host operate the server, and there is no token",
             help=f"name a file that holds one: {_FLAGS}token-file FILE",
         )
+    if inherited is not None:
+        return AdminDoor(inherited, Address(host, port), token)
     try:
         listener = take(host, port, flags=_FLAGS)
     except BusyError:
@@ -185,6 +192,7 @@ class AdminKeeper:
             token=self._door.token,
             data_dir=plan.data_dir,
             console_lock=plan.console_lock,
+            log=plan.settings.log,
             listen_fd=self._door.listener.fileno(),
             alive_fd=self._alive_reader,
         )

@@ -63,7 +63,7 @@ class Listeners:
         given = inherited_sockets()
         data = _data_socket(given)
         if data is not None:
-            return cls(data, _address_of(data), admin=given.get(ADMIN), inherited=True)
+            return cls(data, address_of(data), admin=given.get(ADMIN), inherited=True)
         first = take(host, port)
         return cls(first, Address(host, int(first.getsockname()[1])), inherited=False, admin=given.get(ADMIN))
 
@@ -132,7 +132,8 @@ def _data_socket(found: Mapping[str, socket.socket]) -> socket.socket | None:
     return found.get(HTTP) or next((one for name, one in found.items() if name != ADMIN), None)
 
 
-def _address_of(inherited: socket.socket) -> Address:
+def address_of(inherited: socket.socket) -> Address:
+    """Where a socket that systemd hands over listens; ConfigError if it is none of TCP."""
     if inherited.family not in (socket.AF_INET, socket.AF_INET6) or inherited.type != socket.SOCK_STREAM:
         raise ConfigError(
             "the socket that systemd hands over is none of TCP",

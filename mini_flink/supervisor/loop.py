@@ -82,7 +82,7 @@ class Supervisor:
         self._background = background
         self._admin = admin
         self._events = EventRing()
-        self._snapshots = SnapshotDirector(plan, folder, fleet, background)
+        self._snapshots = SnapshotDirector(plan, folder, fleet, background, self._events)
         self._changeover: Changeover | None = None
         self._tell_changed: Callable[[Mapping[str, Any]], None] = lambda _: None
         self._state = STARTING
@@ -155,7 +155,6 @@ class Supervisor:
             self._start(starting)
         self._fleet.send_unsent()
         self._snapshots.step(now_ms, serving=self._state == SERVING)
-        self._events.note_snapshots(self._snapshots.report())
         if self._admin is not None:
             self._admin.step(now_ms)
         self._step_changeover()
@@ -302,10 +301,10 @@ class Supervisor:
 
     def _ask_workers(self, question: Mapping[str, Any], answer: Callable[[Mapping[str, Any]], None]) -> None:
         """Each worker answers between two of its batches."""
-        reason = ""
         if question.get("do") not in DEEDS:  # an unknown word must not be taken for the last one, which drops
             answer({"ok": False, "reason": f"dead letters cannot be {question.get('do')!r}"})
             return
+        reason = ""
         if self._questions.busy:
             reason = "another question is being answered"
         elif self._changeover is not None:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from mini_flink.metrics import beside
 from mini_flink.progress import COUNTERS_OF
 from mini_flink.supervisor.admin import AdminKeeper
 from mini_flink.supervisor.events import EventRing
@@ -97,7 +98,7 @@ def _process(member: Member) -> dict[str, Any]:
         "incarnation": member.incarnation,
         "state": member.state,
         "last_exit": member.last_exit,
-        "metrics": member.page_path.removesuffix(".page") + ".metrics",
+        "metrics": beside(member.page_path),
         "counters": {name: counters[name] for name in COUNTERS_OF[member.role]},
     }
 

@@ -21,6 +21,7 @@ from mini_flink.snapshots.catalog import Catalog
 from mini_flink.snapshots.location import open_store, shown
 from mini_flink.snapshots.manifest import FileEntry, Manifest, Part, SnapshotKind, snapshot_id
 from mini_flink.snapshots.policy import Policy
+from mini_flink.supervisor.events import EventRing
 from mini_flink.supervisor.fleet import Fleet
 from mini_flink.supervisor.members import READY, Member
 from mini_flink.supervisor.spec import ServerPlan
@@ -50,7 +51,15 @@ class _Wish:
 class SnapshotDirector:
     """Takes snapshots of one fleet."""
 
-    def __init__(self, plan: ServerPlan, folder: DataFolder, fleet: Fleet, background: Background) -> None:
+    def __init__(
+        self,
+        plan: ServerPlan,
+        folder: DataFolder,
+        fleet: Fleet,
+        background: Background,
+        events: EventRing,
+    ) -> None:
+        self._events = events
         self._plan = plan
         self._folder = folder
         self._fleet = fleet
@@ -168,6 +177,7 @@ class SnapshotDirector:
         self._facts["last_failure"] = reason
         kind = wish.kind if wish else SNAPSHOT
         console.event("warn", f"a {kind} failed: {reason}", name="snapshot.failed", kind=kind, reason=reason)
+        self._events.note("snapshot_failed", "warn", f"a {kind} failed: {reason}")
         self._fleet.send(
             self._fleet.workers, wire.SNAPSHOT_END, {"epoch": self._folder.record.epoch, "complete": False}
         )
@@ -251,6 +261,8 @@ class SnapshotDirector:
         self._facts["completed"] += 1
         self._facts["last"] = facts = summary(manifest, wish.location)
         console.note(f"the {manifest.title} is complete", name="snapshot.completed", **facts)
+        text = f"{facts['kind']} {facts['id']}: {facts['total_bytes']} bytes in {facts['duration_ms']} ms"
+        self._events.note("snapshot", "ok", text)
         self._fleet.send(
             self._fleet.workers, wire.SNAPSHOT_END, {"epoch": manifest.epoch, "complete": is_chained}
         )

@@ -161,7 +161,7 @@ def read_frames(stream: httpx.Response) -> Iterator[tuple[str, str, dict[str, An
 
 
 def test_no_route_is_open_to_other_sites_and_no_look_changes_anything(admin: httpx.Client) -> None:
-    spec = AdminSpec("job", "", "", "127.0.0.1", 7072, "", "", "", -1, -1)
+    spec = AdminSpec("job", "", "", "127.0.0.1", 7072, "", "", "", "text", -1, -1)
     for entry in Api(spec, Watch("")).routes:
         path = entry.path.replace("{", "").replace("}", "").replace(":path", "")
         foreign = admin.request(entry.method, path, headers={"host": "evil.example"})
