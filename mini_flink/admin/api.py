@@ -23,7 +23,7 @@ from mini_flink.admin import flink
 from mini_flink.admin.drawing import Drawing
 from mini_flink.admin.exposition import CONTENT_TYPE, expose
 from mini_flink.admin.feed import Feed, Viewer
-from mini_flink.admin.guard import BODY_BYTES, COOKIE, Refusal, is_token, shown_token
+from mini_flink.admin.guard import BODY_BYTES, Refusal
 from mini_flink.admin.operations import Operations, checked, effect
 from mini_flink.admin.sampling import name_of
 from mini_flink.admin.watch import Known, Watch
@@ -100,12 +100,10 @@ class Api:
             Entry("GET", f"{v1}/snapshots", self._snapshots, "Snapshots that are there"),
             Entry("GET", f"{v1}/events", self._events, "What happened lately"),
             Entry("GET", f"{v1}/deadletters", self._dead_letters, "Records that failed"),
-            Entry("GET", f"{v1}/keys/{{node:path}}", self._key, "The state of one key: ?key="),
             Entry("GET", f"{v1}/stream", self._stream, "Server-sent events: hello, tick, event, op"),
             Entry("GET", f"{v1}/ops", self._ops, "Operations, newest first"),
             Entry("GET", f"{v1}/ops/{{id}}", self._op, "One operation"),
             Entry("POST", f"{v1}/ops", self._operate, "Begin an operation, or with dry_run say its effect"),
-            Entry("POST", f"{v1}/login", self._login, "Get the cookie of a browser for the token"),
         ]
 
     # --- looks ------------------------------------------------------------------------------------------
@@ -228,15 +226,8 @@ class Api:
         return JSONResponse({"events": list(reversed(self._status["events"]))[:ROWS]})
 
     async def _dead_letters(self, request: Request) -> Response:
-        return await self._asked(
-            "dead_letters", {"do": "list", "operator": request.query_params.get("operator")}
-        )
-
-    async def _key(self, request: Request) -> Response:
-        uid = self._own_node(request.path_params["node"])
-        return await self._asked(
-            "state", {"action": "get", "operator": uid, "key": request.query_params.get("key", "")}
-        )
+        question = {"do": "list", "operator": request.query_params.get("operator")}
+        return await self._asked("dead_letters", question)
 
     async def _asked(self, what: str, question: dict[str, Any]) -> Response:
         """What the supervisor answers to a question that changes nothing."""
@@ -298,15 +289,6 @@ class Api:
         kind, args = checked("savepoint", {"location": body.get("target-directory")})
         operation = self._operations.begin(kind, args, _who(request))
         return JSONResponse({"request-id": operation.id}, 202)
-
-    async def _login(self, request: Request) -> Response:
-        token = self._spec.token
-        if not is_token(token, shown_token(request.headers)):
-            raise Refusal(401, "token-wanted", "that is not the token")
-        response = Response(status_code=204)
-        if token:
-            response.set_cookie(COOKIE, token, httponly=True, samesite="strict")
-        return response
 
     # --- the page ---------------------------------------------------------------------------------------
 

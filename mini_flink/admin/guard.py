@@ -13,7 +13,6 @@ import ipaddress
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
 from mini_flink.spec import AdminSpec
@@ -24,11 +23,10 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-COOKIE = "mini_flink_admin"
 BODY_BYTES = 64 * 1024
 READS = ("GET", "HEAD")
 _WILDCARDS = ("0.0.0.0", "::", "")  # noqa: S104 - compared only
-_OPEN = ("/", "/healthz", "/api/v1/login")
+_OPEN = ("/", "/healthz")
 """What holds nothing of the job, and what a page needs to ask for the token."""
 
 _CSP = (
@@ -122,15 +120,9 @@ class Guard:
 
 
 def shown_token(headers: Mapping[str, str]) -> str:
-    """The token of a request: a header, or the cookie that a browser got for it."""
+    """The token of a request."""
     kind, _, token = headers.get("authorization", "").partition(" ")
-    if kind.lower() == "bearer":
-        return token.strip()
-    try:
-        morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        return ""
-    return morsel.value if morsel else ""
+    return token.strip() if kind.lower() == "bearer" else ""
 
 
 def is_token(token: str, shown: str) -> bool:

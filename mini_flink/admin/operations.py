@@ -20,8 +20,6 @@ ACCEPTED, RUNNING, DONE, FAILED = "accepted", "running", "done", "failed"
 QUESTIONS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "savepoint": ("savepoint", {}),
     "rescale": ("rescale", {}),
-    "drain": ("drain", {}),
-    "resume": ("resume", {}),
     "dlq_retry": ("dead_letters", {"do": "retry"}),
     "dlq_drop": ("dead_letters", {"do": "drop"}),
 }
@@ -30,8 +28,6 @@ QUESTIONS: Mapping[str, tuple[str, dict[str, Any]]] = {
 _ARGUMENTS: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
     "savepoint": {"location": (str, type(None))},
     "rescale": {"workers": (int, type(None)), "parallelisms": dict},
-    "drain": {},
-    "resume": {},
     "dlq_retry": {"ids": list, "all": bool, "operator": str},
     "dlq_drop": {"ids": list, "all": bool, "operator": str},
 }
@@ -177,10 +173,6 @@ def effect(kind: str, args: Mapping[str, Any], tick: Mapping[str, Any], plan: Ma
             f"from {workers} to {wanted} workers: state is copied while requests are served, then new ones "
             f"wait for a moment ({inflight} in flight now); it can be changed back the same way"
         )
-    if kind == "drain":
-        return f"lets nobody in and answers the {inflight} requests in flight; resume lets them in again"
-    if kind == "resume":
-        return "lets requests in again"
     count = len(args["ids"]) if args.get("ids") else dead
     if kind == "dlq_retry":
         return f"runs up to {count} dead letters again; those that fail once more are dead letters again"

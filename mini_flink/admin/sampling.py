@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from mini_flink.admin.drawing import Drawing
 from mini_flink.admin.histograms import Buckets, difference, merge, percentile
@@ -19,8 +19,8 @@ from mini_flink.procfs import Usage
 HOUR_MS = 3_600_000
 LOOP_MS = 600_000
 LOOP_RESTARTS = 3
-_SHED = ("refused",)
 
+Value = TypeVar("Value")
 Key = tuple[str, str, tuple[tuple[str, str], ...]]
 """A series: the process, the metric's name, its labels."""
 
@@ -52,7 +52,7 @@ class _Comparison:
     def __init__(self, before: Reading | None, now: Reading, drawing: Drawing) -> None:
         self._before, self._now, self._drawing = before, now, drawing
         self._dt_s = now.at_s - before.at_s if before else 0.0
-        self._values, self._buckets = dict(_values(now)), dict(_buckets(now))
+        self._values, self._buckets = _by_metric(_values(now)), _by_metric(_buckets(now))
         self._old_values = dict(_values(before)) if before else {}
         self._old_buckets = dict(_buckets(before)) if before else {}
         self._is_metered = any(now.metrics.values())
@@ -107,16 +107,12 @@ class _Comparison:
             return {}
         return {
             key: _grown(self._old_values.get(key, 0.0), value)
-            for key, value in self._values.items()
-            if key[1] == metric and labels.items() <= dict(key[2]).items()
+            for key, value in self._values[metric]
+            if labels.items() <= dict(key[2]).items()
         }
 
     def _now_of(self, metric: str, **labels: str) -> list[float]:
-        return [
-            value
-            for key, value in self._values.items()
-            if key[1] == metric and labels.items() <= dict(key[2]).items()
-        ]
+        return [value for key, value in self._values[metric] if labels.items() <= dict(key[2]).items()]
 
     def _percentiles(self, metric: str, **labels: str) -> tuple[int | None, int | None, int | None]:
         """50, 95 and 99 % of what was measured since the last reading, in microseconds."""
@@ -124,8 +120,8 @@ class _Comparison:
             return None, None, None
         merged = merge(
             difference(buckets, self._old_buckets.get(key))
-            for key, buckets in self._buckets.items()
-            if key[1] == metric and labels.items() <= dict(key[2]).items()
+            for key, buckets in self._buckets[metric]
+            if labels.items() <= dict(key[2]).items()
         )
         return (_micros(merged, 0.5), _micros(merged, 0.95), _micros(merged, 0.99))
 
@@ -136,7 +132,7 @@ class _Comparison:
         return {
             "rps": self._rate("gateway", "requests"),
             "err_rate": self._errors_at_the_door(),
-            "shed_rate": self._rate("gateway", *_SHED),
+            "shed_rate": self._rate("gateway", "refused"),
             "timeout_rate": self._rate("gateway", "timed_out"),
             "inflight": self._total("gateway", "pending"),
             "p50_us": p50,
@@ -274,8 +270,7 @@ class _Comparison:
         return _share(min(1.0, sum(own) / self._dt_s)) if own and self._dt_s > 0 else None
 
     def _state_bytes(self, name: str) -> int | None:
-        own = [value for key, value in self._values.items()
-               if key[:2] == (name, "mini_flink_state_bytes")]  # fmt: skip
+        own = [value for key, value in self._values["mini_flink_state_bytes"] if key[0] == name]
         return int(sum(own)) if own else None
 
     def _snapshot(self) -> dict[str, Any]:
@@ -346,6 +341,14 @@ def _buckets(reading: Reading) -> Iterator[tuple[Key, Buckets]]:
         for sample in samples:
             if sample.kind == "histogram":
                 yield (process, sample.name, tuple(sorted(sample.labels.items()))), sample.buckets
+
+
+def _by_metric(series: Iterable[tuple[Key, Value]]) -> defaultdict[str, list[tuple[Key, Value]]]:
+    """A node is asked for by a few names, and there are thousands of series."""
+    found: defaultdict[str, list[tuple[Key, Value]]] = defaultdict(list)
+    for key, value in series:
+        found[key[1]].append((key, value))
+    return found
 
 
 def _by_process(reading: Reading, role: str, counters: Iterable[str]) -> dict[str, int]:

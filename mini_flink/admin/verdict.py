@@ -45,7 +45,7 @@ def _verdict(level: str, code: str, text: str, node: str | None = None) -> Verdi
 
 def _processes(ticks: Ticks, *_: Any) -> Iterator[Verdict]:
     members = [process for process in ticks[-1]["procs"] if process["role"] in ("worker", "gateway")]
-    if ticks[-1]["state"] in ("stopping", "draining", "drained"):
+    if ticks[-1]["state"] == "stopping":
         return
     for process in members:
         if process["state"] == "looping":
@@ -76,7 +76,7 @@ def _storage(ticks: Ticks, *_: Any) -> Iterator[Verdict]:
 
 def _leaving(ticks: Ticks, *_: Any) -> Iterator[Verdict]:
     state = ticks[-1]["state"]
-    if state in ("stopping", "draining", "drained"):
+    if state == "stopping":
         inflight = ticks[-1]["http"]["inflight"]
         yield _verdict(WARN, state.upper(), f"{state}: nobody is let in, {inflight} requests in flight")
     elif state.startswith("serving ("):

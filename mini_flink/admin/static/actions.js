@@ -8,13 +8,11 @@ import { Table } from "./parts.js";
 const KINDS = {
   savepoint: { title: "Take a savepoint", does: "Writes the whole state to a folder that is kept until it is deleted. Serving goes on." },
   rescale: { title: "Rescale", does: "Changes the number of workers. Requests wait while state moves; none is lost.", asks: "workers" },
-  drain: { title: "Drain", does: "Lets nobody in, finishes what is in flight. Callers get 503 until it is resumed.", typed: true },
-  resume: { title: "Resume", does: "Lets requests in again after a drain." },
   dlq_retry: { title: "Retry dead letters", does: "Hands the records to their operator again." },
   dlq_drop: { title: "Drop dead letters", does: "Deletes the records for good.", typed: true },
 };
 const OVER = new Set(["done", "failed", "skipped"]);
-const OFFERED = ["savepoint", "rescale", "drain", "resume"];
+const OFFERED = ["savepoint", "rescale"];
 
 const follow = async (id) => {
   while (!OVER.has(feed.state.ops[id]?.state)) {

@@ -37,7 +37,7 @@ export const Kpis = ({ tick, ticks }) => {
   </ul>`;
 };
 
-const SIGNS = { died: "!", restart: "R", restarted: "R", snapshot: "S", snapshot_failed: "!", rescale: "P", drain: "D", deploy: "U" };
+const SIGNS = { died: "!", restart: "R", restarted: "R", snapshot: "S", snapshot_failed: "!", rescale: "P", deploy: "U" };
 
 // On the time axis of the lines above it.
 export const Events = ({ events, ticks }) => {

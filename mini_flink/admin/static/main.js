@@ -6,9 +6,9 @@ import { feed } from "./feed.js";
 import { Flow } from "./flow.js";
 import { count, level } from "./format.js";
 import { html } from "./html.js";
-import { Actions, DeadLetters, Keys, Latency, Processes, Snapshots } from "./views.js";
+import { Actions, DeadLetters, Latency, Processes, Snapshots } from "./views.js";
 
-const VIEWS = { flow: ["Flow", Flow], latency: ["Latency", Latency], processes: ["Processes", Processes], snapshots: ["Snapshots", Snapshots], dead: ["Dead letters", DeadLetters], keys: ["Keys", Keys], actions: ["Actions", Actions] };
+const VIEWS = { flow: ["Flow", Flow], latency: ["Latency", Latency], processes: ["Processes", Processes], snapshots: ["Snapshots", Snapshots], dead: ["Dead letters", DeadLetters], actions: ["Actions", Actions] };
 const SPOKEN_MS = 10_000;
 const THEME = "mini_flink.theme";
 

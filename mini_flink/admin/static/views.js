@@ -1,4 +1,4 @@
-// The views beside Flow: latency, processes, snapshots, dead letters, keys.
+// The views beside Flow: latency, processes, snapshots, dead letters.
 import { useEffect, useState } from "preact/hooks";
 import { Operate } from "./actions.js";
 import { api, feed } from "./feed.js";
@@ -9,20 +9,20 @@ import { Spark } from "./spark.js";
 
 const Heading = ({ children }) => html`<h1>${children}</h1>`;
 
-// An answer of the API, asked for again every so often. A route that is not there is told apart from an error.
+// An answer of the API, asked for again every so often.
 const useAsked = (path, everyMs) => {
-  const [asked, setAsked] = useState({ content: null, error: null, absent: false });
+  const [asked, setAsked] = useState({ content: null, error: null });
   const [turn, setTurn] = useState(0);
   useEffect(() => {
     let live = true;
     const ask = () =>
       !feed.state.paused &&
       api(path).then(
-        (content) => live && setAsked({ content, error: null, absent: false }),
-        (error) => live && setAsked({ content: null, error: error.message, absent: error.status === 404 || error.status === 501 }),
+        (content) => live && setAsked({ content, error: null }),
+        (error) => live && setAsked({ content: null, error: error.message }),
       );
     ask();
-    const timer = everyMs ? setInterval(ask, everyMs) : null;
+    const timer = setInterval(ask, everyMs);
     return () => {
       live = false;
       clearInterval(timer);
@@ -70,10 +70,9 @@ const ProcessState = ({ process }) => {
 export const Snapshots = ({ state, open }) => {
   const asked = useAsked("snapshots", 5000);
   const snap = state.tick?.snap ?? {};
-  const list = asked.content?.snapshots ?? asked.content?.rows ?? (Array.isArray(asked.content) ? asked.content : []);
-  const rows = list.map((each) => ({
+  const rows = (asked.content?.snapshots ?? []).map((each) => ({
     key: each.id,
-    cells: [text(each.id), text(each.kind), clock(each.created_ms), seconds(each.duration_ms == null ? null : each.duration_ms / 1000), bytes(each.total_bytes ?? each.bytes)],
+    cells: [text(each.id), text(each.kind), clock(each.created_ms), seconds(each.duration_ms == null ? null : each.duration_ms / 1000), bytes(each.total_bytes)],
   }));
   return html`<${Heading}>Snapshots<//>
     <dl class="facts">
@@ -85,63 +84,39 @@ export const Snapshots = ({ state, open }) => {
       ${snap.last_failure ? html`<div><dt>Last failure</dt><dd>${snap.last_failure}</dd></div>` : ""}
     </dl>
     <p><button onClick=${() => open("savepoint")} disabled=${state.readOnly}>Take a savepoint…</button></p>
-    ${asked.error && !asked.absent ? html`<p class="problem">${asked.error}</p>` : ""}
-    <${Table} caption="Snapshots on disk" columns=${["Id", "Kind", "Created", "Took", "Size"]} rows=${rows} empty=${asked.absent ? "This server does not list snapshots here; `mini-flink snapshots` does." : "No snapshots yet."} />`;
+    ${asked.error ? html`<p class="problem">${asked.error}</p>` : ""}
+    <${Table} caption="Snapshots on disk" columns=${["Id", "Kind", "Created", "Took", "Size"]} rows=${rows} empty="No snapshots yet." />`;
 };
 
 const groupBy = (letters) => {
   const groups = new Map();
   for (const letter of letters) {
-    const name = `${letter.operator ?? letter.node ?? UNNAMED} · ${letter.error ?? letter.type ?? UNNAMED}`;
+    const name = `${letter.operator} · ${letter.error}`;
     groups.set(name, [...(groups.get(name) ?? []), letter]);
   }
   return [...groups];
 };
-const UNNAMED = "?";
-const asText = (value) => (typeof value === "string" ? value : JSON.stringify(value, null, 1));
+
+const Letter = ({ letter, state, open }) => html`<details>
+  <summary>${letter.error_id} · ${clock(letter.failed_at)} · ${letter.key ? `key ${letter.key}` : "no key"}</summary>
+  <h3>Payload</h3><pre tabindex="0">${letter.value}</pre>
+  <h3>Traceback</h3><pre tabindex="0">${[...letter.frames, letter.error].join("\n")}</pre>
+  <p>Request ${text(letter.request_id)}, worker ${letter.worker}.</p>
+  <p><button disabled=${state.readOnly} onClick=${() => open("dlq_retry", { ids: [letter.error_id] })}>Retry…</button> <button disabled=${state.readOnly} onClick=${() => open("dlq_drop", { ids: [letter.error_id] })}>Drop…</button></p>
+</details>`;
 
 export const DeadLetters = ({ state, open }) => {
   const asked = useAsked("deadletters", 5000);
-  const total = state.tick?.dlq?.total;
-  const letters = asked.content?.dead_letters ?? asked.content?.letters ?? asked.content?.rows ?? (Array.isArray(asked.content) ? asked.content : []);
+  const letters = asked.content?.dead_letters ?? [];
   return html`<${Heading}>Dead letters<//>
-    <p>Records whose handling failed for good, with what they carried. Since its start the server has put away ${count(total)}; ${rate(state.tick?.dlq?.rate)} at present.</p>
-    ${asked.error && !asked.absent ? html`<p class="problem">${asked.error} <button onClick=${asked.again}>Ask again</button></p>` : ""}
-    ${asked.absent ? html`<p class="empty">This server does not list them here.</p>` : ""}
+    <p>Records that failed, with what they carried. Since its start the server has put away ${count(state.tick?.dlq?.total)}; ${rate(state.tick?.dlq?.rate)} at present.</p>
+    ${asked.error ? html`<p class="problem">${asked.error} <button onClick=${asked.again}>Ask again</button></p>` : ""}
     ${asked.content && letters.length === 0 ? html`<p class="empty">● None. Nothing was lost on the way.</p>` : ""}
+    ${asked.content?.more ? html`<p>${count(asked.content.more)} more are not shown.</p>` : ""}
     ${groupBy(letters).map(([name, group]) => html`<section class="group" key=${name}>
       <h2>${name} <span class="many">×${group.length}</span></h2>
-      ${group.map((letter) => html`<details key=${letter.id}>
-        <summary>${text(letter.id)} · ${clock(letter.ts ?? letter.at_ms ?? letter.created_ms)} · ${text(letter.message ?? letter.reason ?? letter.error)}</summary>
-        <h3>Payload</h3><pre tabindex="0">${asText(letter.payload ?? letter.value ?? UNNAMED)}</pre>
-        ${letter.traceback ? html`<h3>Traceback</h3><pre tabindex="0">${letter.traceback}</pre>` : ""}
-        <p><button disabled=${state.readOnly} onClick=${() => open("dlq_retry", { ids: [letter.id] })}>Retry…</button> <button disabled=${state.readOnly} onClick=${() => open("dlq_drop", { ids: [letter.id] })}>Drop…</button></p>
-      </details>`)}
+      ${group.map((letter) => html`<${Letter} key=${letter.error_id} letter=${letter} state=${state} open=${open} />`)}
     </section>`)}`;
-};
-
-export const Keys = ({ state }) => {
-  const keyed = state.plan.nodes.filter((node) => node.keyed);
-  const [asked, setAsked] = useState(null);
-  if (keyed.length === 0) return html`<${Heading}>Keys<//><p class="empty">This job keeps no state by key.</p>`;
-  const look = async (event) => {
-    event.preventDefault();
-    const form = new FormData(event.target);
-    const path = `keys/${encodeURIComponent(form.get("node"))}?key=${encodeURIComponent(form.get("key"))}`;
-    try {
-      setAsked({ found: await api(path) });
-    } catch (error) {
-      setAsked({ error: error.status === 404 || error.status === 501 ? `Not found, or not offered by this server: ${error.message}` : error.message });
-    }
-  };
-  return html`<${Heading}>Keys<//>
-    <form class="form" onSubmit=${look}>
-      <label>Operator <select name="node">${keyed.map((node) => html`<option key=${node.id} value=${node.id}>${node.name}</option>`)}</select></label>
-      <label>Key <input name="key" required autocomplete="off" placeholder='"anna", 7 or text' /></label>
-      <button>Look up</button>
-    </form>
-    ${asked?.error ? html`<p class="problem" role="status">${asked.error}</p>` : ""}
-    ${asked?.found ? html`<pre tabindex="0" role="region" aria-label="State of the key">${asText(asked.found)}</pre>` : ""}`;
 };
 
 export const Actions = ({ state, open, route }) => html`<${Heading}>Actions<//><${Operate} state=${state} open=${open} route=${route} />`;
