@@ -20,6 +20,7 @@ from mini_flink.admin.api import Api, page_text
 from mini_flink.admin.guard import Guard
 from mini_flink.admin.watch import Watch
 from mini_flink.gateway.plain import plain_config
+from mini_flink.priority import be_nicer
 from mini_flink.spec import AdminSpec
 
 NICE = 5
@@ -48,6 +49,6 @@ def main(argv: list[str]) -> int:
     console.choose(spec.log, os.environ, spec.job)
     console.install("admin", spec.console_lock)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    os.nice(NICE)
+    be_nicer(NICE)
     asyncio.run(_serve(spec))
     return 0

@@ -28,6 +28,7 @@ from mini_flink.faults import crash_point
 from mini_flink.ids import SUPERVISOR, worker_name
 from mini_flink.jobs import JobTarget, load_graph
 from mini_flink.pinned import PinnedSources
+from mini_flink.priority import be_nicer
 from mini_flink.runners.generations import STATE, GenerationBuilder
 from mini_flink.runners.rebuild import Before, Rebuild
 from mini_flink.runners.stored import states_in
@@ -167,7 +168,7 @@ class ResharderProcess:
 
     def _build(self) -> None:
         """The old workers have stopped: add what they have left."""
-        os.nice(-NICE) if os.geteuid() == 0 else None
+        be_nicer(-NICE)
         with ExitStack() as stack:
             sources = self._open(stack)
             builder = self._add_changes(sources)
@@ -206,7 +207,7 @@ def main(argv: list[str]) -> int:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     console.choose(spec.log, os.environ, spec.job_name)
     console.install(spec.role, spec.console_lock)
-    os.nice(NICE)
+    be_nicer(NICE)
     # What it writes is nobody's then, and whoever comes next may begin the same generation again.
     _end_with(spec.alive_fd)
     return ResharderProcess(spec).run()
