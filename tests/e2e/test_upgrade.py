@@ -186,7 +186,7 @@ def test_everything_dies_in_the_middle(serve: Serve, phase: str) -> None:
     server.start()
     load.until_done(100)
     exchanges = load.stop()
-    assert {exchange.status for exchange in exchanges} == {0, 200}
+    assert {exchange.status for exchange in exchanges} <= {0, 200}  # 0: cut, if anybody was just being served
     least = totals([exchange for exchange in exchanges if exchange.ok])
     for key, (most, _) in totals(exchanges).items():
         now = post(server.url, "/total", {"key": key, "amount": 0}).body["total"]
