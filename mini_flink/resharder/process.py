@@ -141,6 +141,8 @@ class ResharderProcess:
     def _copy(self) -> None:
         with ExitStack() as stack:
             sources = self._open(stack)
+            # Workers write what they declare with their first flush: it may have come since the first look.
+            self._rebuild = self._judge(sources, self._rebuild.declared)
             self._builder = builder = self._new_builder()
             self._rebuild.copy(sources, builder)
             crash_point("mid_copy")

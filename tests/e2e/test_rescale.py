@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import signal
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mini_flink.asking import ask
 from mini_flink.errors import EXIT_CONFIG
+from mini_flink.runners import dead_letters
 from tests.e2e import checks, ledgers
-from tests.e2e.client import Exchange, Load
-from tests.e2e.commands import run
+from tests.e2e.client import Exchange, Load, post
+from tests.e2e.commands import children, run
 from tests.e2e.conftest import Serve
 from tests.e2e.seeds import SEED
-from tests.e2e.server import JOBS, Server
+from tests.e2e.server import JOBS, LIMIT_S, Server
 from tests.examples.models import RiskEngine
 from tests.examples.payments import payment_chains
 
@@ -129,4 +134,30 @@ def test_the_number_for_starts_in_a_file_is_none_for_a_rescale(serve: Serve) -> 
     assert (refused.code, "rescale needs a number" in refused.err) == (2, True)
     refused = run(server, "rescale", "--parallelism", "first=²")
     assert (refused.code, "is not UID=N" in refused.err) == (2, True)
+    assert server.stop() == 0
+
+
+def test_a_state_may_reach_the_tables_while_the_resharder_looks(serve: Serve) -> None:
+    """Workers write what they declare with their first flush, here between its look and its copy."""
+    server = serve(
+        JOBS / "failing.py", "--gateways", "1", "--flush-interval-ms", "600000", "--hang-timeout-ms", "0"
+    ).start("--workers", "1")
+    data_dir = str(server.data_dir)
+    worker = server.send(signal.SIGSTOP, "worker")  # so that it cannot answer in the phase that comes next
+
+    def flush_meanwhile(told: Mapping[str, Any]) -> None:
+        if told.get("phase") != "track":
+            return
+        [resharder] = [pid for pid, title in children(server).items() if "resharder" in title]
+        os.kill(resharder, signal.SIGSTOP)
+        os.kill(worker, signal.SIGCONT)
+        assert post(server.url, "/total", {"key": "k", "amount": 1, "do": "raise"}).status == 500
+        deadline = time.monotonic() + LIMIT_S
+        while not dead_letters.read(data_dir):  # it takes the rest along into the table
+            assert time.monotonic() < deadline, "it never came to the table"
+        os.kill(resharder, signal.SIGCONT)
+
+    done = ask(data_dir, "rescale", {"workers": 2, "parallelisms": {}}, flush_meanwhile)
+    assert (done["workers"], done["attempts"]) == (2, 1)
+    assert post(server.url, "/total", {"key": "k", "amount": 1}).body == {"total": 1}
     assert server.stop() == 0
