@@ -40,8 +40,9 @@ class Ballast:
 
 
 def is_full(report: dict[str, Any]) -> bool:
-    """Whether a worker says that it has no space."""
-    return any(process["counters"].get("storage_full") for process in report["processes"])
+    """Whether every worker says that it has no space: one that has some lets requests in, and keeps them."""
+    workers = [process for process in report["processes"] if process["role"] == "worker"]
+    return all(process["counters"].get("storage_full") for process in workers)
 
 
 def until(load: Load, status: int, more: int) -> None:
