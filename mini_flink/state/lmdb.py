@@ -30,7 +30,7 @@ from zlib import crc32
 import lmdb
 
 from mini_flink.errors import CorruptionError, FolderError, StorageError, StorageFullError
-from mini_flink.state import sizes
+from mini_flink.state import layout, sizes
 from mini_flink.state.files import FULL_HELP, says_full, sync_folder
 from mini_flink.state.sizes import Sizes
 from mini_flink.state.sorting import sorted_slices
@@ -266,22 +266,30 @@ class LmdbLoader:
     def _appendable(self, source: Iterator[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
         """Those that go behind all that is there; the others are put aside."""
         items, size, last, aside = self._items, self._bytes, self._last, self._aside
-        counts, group_of = self._counts, sizes.group_of
+        run, run_items, run_bytes = b"", 0, 0  # neighbours count for the same, most of the time
         for item in source:
             key, value = item
             items += 1
             size += len(key) + len(value)
             if last < key and len(key) <= _MAX_KEY_BYTES:
                 last = key
-                group = group_of(key)
-                if group is not None:
-                    sizes.note(counts, group, 1, len(key) + len(value) + _SEAL_BYTES)
+                if key[: layout.STATE_PREFIX_BYTES] != run:
+                    self._note_run(run, run_items, run_bytes)
+                    run, run_items, run_bytes = key[: layout.STATE_PREFIX_BYTES], 0, 0
+                run_items += 1
+                run_bytes += len(key) + len(value) + _SEAL_BYTES
                 yield key, _sealed(key, value)
             else:
                 aside.append(item)
             if items >= _LOAD_ITEMS or size >= _LOAD_BYTES:
                 break
+        self._note_run(run, run_items, run_bytes)
         self._items, self._bytes, self._last = items, size, last
+
+    def _note_run(self, prefix: bytes, items: int, size: int) -> None:
+        group = sizes.group_of(prefix)
+        if group is not None:
+            sizes.note(self._counts, group, items, size)
 
     def apply(self, changes: Iterable[_Item]) -> None:
         """Put and (where the value is None) delete, in any order."""
