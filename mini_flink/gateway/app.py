@@ -4,7 +4,7 @@ Owns: an endpoint per source (body to value to ``Ingress``), health, and the ASG
 does not take the protocol's fast lane. Never touches a socket. ``protocol`` calls the endpoints of the fast
 lane itself, uvicorn calls the application for all other requests; both give the same answers.
 
-The only broad ``except`` of the gateway stands in ``SourceEndpoint.submit``: the HTTP boundary.
+The only broad ``except`` of the gateway stands in ``SourceEndpoint._submit``: the HTTP boundary.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class SourceEndpoint:
     """What answers the requests of one source."""
 
     def __init__(self, route: SourceRoute, ingress: Ingress, meter: RouteMeter) -> None:
-        self._watch = meter.watch
+        self._meter = meter
         self._source = route.source
         self._ingress = ingress
         if route.body == "request":
@@ -61,7 +61,9 @@ class SourceEndpoint:
 
     def submit(self, incoming: Incoming, done: Done) -> None:
         """Hand the request in; ``done`` gets its answer, at once if it is refused."""
-        done = self._watch(done)
+        self._submit(incoming, self._meter.watch(done))
+
+    def _submit(self, incoming: Incoming, done: Done) -> None:
         try:
             self._take(incoming, done)
         except Exception as error:  # the HTTP boundary
@@ -79,12 +81,14 @@ class SourceEndpoint:
     def direct(
         self, method: str, path: str, path_params: Mapping[str, Any], query_string: bytes
     ) -> DirectEndpoint:
-        """This endpoint for a request of which all but headers and body is known."""
+        """This endpoint for a request of which all but headers and body is known, and which is not measured:
+        who submits it says when it is answered.
+        """
 
         def submit(headers: Headers, body: bytes, done: Done) -> None:
-            self.submit(Incoming(method, path, path_params, query_string, headers, body), done)
+            self._submit(Incoming(method, path, path_params, query_string, headers, body), done)
 
-        return submit
+        return DirectEndpoint(submit, self._meter.answered)
 
 
 def _refusal(error: Exception) -> Answer:
@@ -106,7 +110,7 @@ def _unnoticed() -> None:
 
 
 class GatewayApp:
-    """All inputs of a job behind one ASGI callable; ``noticed`` hears of each answer of theirs."""
+    """All inputs of a job behind one ASGI callable; ``noticed`` hears of errors among their answers."""
 
     def __init__(
         self,
