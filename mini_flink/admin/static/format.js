@@ -65,6 +65,6 @@ export const nodeState = (node, verdict) => {
 
 const PROCESS = { ok: "ok", ready: "ok", starting: "warn", stopping: "warn", down: "bad", looping: "bad" };
 export const processState = (process) => ({
-  level: PROCESS[process.state] ?? "unknown",
+  level: process.level ?? PROCESS[process.state] ?? "unknown",
   word: text(process.state).toUpperCase(),
 });
