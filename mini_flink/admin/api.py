@@ -24,7 +24,7 @@ from mini_flink.admin.drawing import Drawing
 from mini_flink.admin.exposition import CONTENT_TYPE, expose
 from mini_flink.admin.feed import Feed, Viewer
 from mini_flink.admin.guard import BODY_BYTES, Refusal
-from mini_flink.admin.operations import Operations, checked, effect
+from mini_flink.admin.operations import QUESTIONS, Operations, checked, effect
 from mini_flink.admin.sampling import name_of
 from mini_flink.admin.watch import Known, Watch
 from mini_flink.asking import RefusedError, UnavailableError, ask
@@ -261,7 +261,7 @@ class Api:
     # --- changes ----------------------------------------------------------------------------------------
 
     async def _ops(self, _: Request) -> Response:
-        return JSONResponse({"ops": self._operations.all()})
+        return JSONResponse({"ops": self._operations.all(), "kinds": [*QUESTIONS]})
 
     async def _op(self, request: Request) -> Response:
         return JSONResponse(self._operations.get(request.path_params["id"]).public())
