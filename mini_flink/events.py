@@ -55,6 +55,7 @@ EVENTS: Mapping[str, str] = {
     "process.crashed": "a process or thread ended with an error of its own",
     "process.place": "where a process that hangs is in the user's code",
     "hang.warned": "a process is busy with one record, or stopped, for long",
+    "request.answered": "under --dev, on a terminal: a request and its answer",
     "record.failed": "a record failed and is a dead letter under error_id",
     "record.failed_again": "how many more records failed in the same way",
     "reply.extra": "an operator replied to a request that was answered already",
