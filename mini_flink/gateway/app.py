@@ -4,7 +4,7 @@ Owns: an endpoint per source (body to value to ``Ingress``), health, and the ASG
 does not take the protocol's fast lane. Never touches a socket. ``protocol`` calls the endpoints of the fast
 lane itself, uvicorn calls the application for all other requests; both give the same answers.
 
-The only broad ``except`` of the gateway stands in ``SourceEndpoint``: the HTTP boundary.
+The only broad ``except`` of the gateway stands in ``SourceEndpoint._let_in``: the HTTP boundary.
 """
 
 from __future__ import annotations
@@ -52,9 +52,8 @@ class SourceEndpoint:
     def __init__(
         self, route: SourceRoute, ingress: Ingress, meter: RouteMeter, dev: DevDoor | None = None
     ) -> None:
-        self._watch = meter.watch
-        self._dev = dev
-        self._body = route.body
+        self._meter = meter
+        self._submit = self._let_in if dev is None else dev.looks_on(self._let_in, route.body)
         self._source = route.source
         self._ingress = ingress
         if route.body == "request":
@@ -66,13 +65,9 @@ class SourceEndpoint:
 
     def submit(self, incoming: Incoming, done: Done) -> None:
         """Hand the request in; ``done`` gets its answer, at once if it is refused."""
-        done = self._watch(done)
-        if self._dev is None:
-            self._submit(incoming, done)
-        else:
-            self._dev.submit(self._submit, self._body, incoming, done)
+        self._submit(incoming, self._meter.watch(done))
 
-    def _submit(self, incoming: Incoming, done: Done) -> None:
+    def _let_in(self, incoming: Incoming, done: Done) -> None:
         try:
             self._take(incoming, done)
         except Exception as error:  # the HTTP boundary
@@ -90,12 +85,14 @@ class SourceEndpoint:
     def direct(
         self, method: str, path: str, path_params: Mapping[str, Any], query_string: bytes
     ) -> DirectEndpoint:
-        """This endpoint for a request of which all but headers and body is known."""
+        """This endpoint for a request of which all but headers and body is known, and which is not measured:
+        who submits it says when it is answered.
+        """
 
         def submit(headers: Headers, body: bytes, done: Done) -> None:
-            self.submit(Incoming(method, path, path_params, query_string, headers, body), done)
+            self._submit(Incoming(method, path, path_params, query_string, headers, body), done)
 
-        return submit
+        return DirectEndpoint(submit, self._meter.answered)
 
 
 def _refusal(error: Exception) -> Answer:
@@ -117,7 +114,7 @@ def _unnoticed() -> None:
 
 
 class GatewayApp:
-    """All inputs of a job behind one ASGI callable; ``noticed`` hears of each answer of theirs.
+    """All inputs of a job behind one ASGI callable; ``noticed`` hears of errors among their answers.
 
     ``dev`` looks on, and may change how problems are told.
     """

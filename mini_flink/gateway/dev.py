@@ -33,6 +33,9 @@ EXPECTED = {
 """What a source takes, by the kind of its body."""
 
 
+Submit = Callable[[Incoming, Done], None]
+
+
 class DevDoor:
     """Looks on at requests and their answers. ``say`` prints a line; None if nobody wants them.
 
@@ -49,10 +52,15 @@ class DevDoor:
         """The key of the request that is being let in."""
         self._key = repr(key)
 
-    def submit(
-        self, take: Callable[[Incoming, Done], None], body: str, incoming: Incoming, done: Done
-    ) -> None:
-        """Have ``take`` let a request in whose answer is looked at; ``body`` is what its source takes."""
+    def looks_on(self, let_in: Submit, body: str) -> Submit:
+        """``let_in``, of which requests and answers are looked at; ``body`` is what the source takes."""
+
+        def submit(incoming: Incoming, done: Done) -> None:
+            self._submit(let_in, body, incoming, done)
+
+        return submit
+
+    def _submit(self, let_in: Submit, body: str, incoming: Incoming, done: Done) -> None:
         began_ns = time.monotonic_ns()
         query = f"?{incoming.query_string.decode('latin-1')}" if incoming.query_string else ""
         request = f"{incoming.method} {incoming.path}{query}"
@@ -63,7 +71,7 @@ class DevDoor:
             done(self.present(answer, incoming.headers, body))
 
         self._key = ""
-        take(incoming, answered)
+        let_in(incoming, answered)
         key, self._key = self._key, ""
 
     def refused(self, method: str, path: str, headers: Headers, answer: Answer) -> Answer:

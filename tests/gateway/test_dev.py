@@ -134,8 +134,8 @@ def test_a_line_a_request_with_its_key() -> None:
         waiting.append(done)
 
     incoming = Incoming("POST", "/total\x1b[2J", {}, b"a=\x1b", (LOCAL,), b"{}")
-    door.submit(take, "dict", incoming, lambda _: None)
-    door.submit(lambda _, done: done(problem.timeout()), "dict", incoming, lambda _: None)
+    door.looks_on(take, "dict")(incoming, lambda _: None)
+    door.looks_on(lambda _, done: done(problem.timeout()), "dict")(incoming, lambda _: None)
     waiting.pop()(Answer(200, JSON_HEADERS, b"{}"))
     door.refused("GET", "/nowhere", (LOCAL,), problem.not_found([]))
     assert [line.split("   ")[1] for line in said] == ["504", "200", "404"]
