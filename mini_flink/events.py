@@ -55,6 +55,8 @@ EVENTS: Mapping[str, str] = {
     "process.crashed": "a process or thread ended with an error of its own",
     "process.place": "where a process that hangs is in the user's code",
     "hang.warned": "a process is busy with one record, or stopped, for long",
+    "reload.begun": "under --dev: a file of the job was saved, its new version is loaded",
+    "reload.waiting": "under --dev: the job does not load, its files are watched for a change",
     "request.answered": "under --dev, on a terminal: a request and its answer",
     "record.failed": "a record failed and is a dead letter under error_id",
     "record.failed_again": "how many more records failed in the same way",
