@@ -281,7 +281,7 @@ class Api:
         return JSONResponse(operation.public(), 202, {"location": f"/api/v1/ops/{operation.id}"})
 
     def _check_expected(self, expected: dict[str, Any]) -> None:
-        now = {"plan_hash": self._drawing.hash, "count": self._last["dlq"]["total"]}
+        now = {"plan_hash": self._drawing.hash, "count": self._last["dlq"]["present"]}
         for name, value in expected.items():
             if name in now and now[name] != value:
                 raise Refusal(409, "changed-meanwhile", f"{name} is {now[name]} now")

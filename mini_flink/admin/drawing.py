@@ -41,6 +41,7 @@ def draw(status: Mapping[str, Any], version: str) -> Drawing:
         for source, several in plan.links.items()
         for link in several
     }
+    places = told["locations"]
     nodes: list[dict[str, Any]] = []
     for node in graph.nodes:
         stage = stages.get(node.uid)
@@ -53,7 +54,7 @@ def draw(status: Mapping[str, Any], version: str) -> Drawing:
                 "stage": stage.uid if stage else None,
                 "in_gateway": stage is None,
                 "keyed": bool(stage and stage.keyed),
-                "location": None,
+                "location": places.get(node.uid),
                 "route": _route(node),
             }
         )
@@ -62,11 +63,18 @@ def draw(status: Mapping[str, Any], version: str) -> Drawing:
         for edge in node.inputs:
             source = graph.nodes[edge.source]
             link = links.get((source.uid, node.uid))
+            name = f"{source.uid}->{node.uid}"
             ship = "key_by" if edge.selector else "rebalance"
             if link is not None and not edge.selector:
                 ship = "chained" if link.chained else "forward" if link.forward else "rebalance"
             edges.append(
-                {"id": f"{source.uid}->{node.uid}", "source": source.uid, "target": node.uid, "ship": ship}
+                {
+                    "id": name,
+                    "source": source.uid,
+                    "target": node.uid,
+                    "ship": ship,
+                    "key": told["key_names"].get(name),
+                }
             )
     content = {
         "schema": SCHEMA,

@@ -19,6 +19,8 @@ from mini_flink.procfs import Usage
 HOUR_MS = 3_600_000
 LOOP_MS = 600_000
 LOOP_RESTARTS = 3
+REDO_BYTES_PER_S = 50_000_000
+"""Of what is in memory and not yet in the table; measured, and about the same on any machine of its day."""
 
 Value = TypeVar("Value")
 Key = tuple[str, str, tuple[tuple[str, str], ...]]
@@ -74,11 +76,12 @@ class _Comparison:
             "procs": [self._process(process) for process in status["processes"]],
             "snap": self._snapshot(),
             "dlq": {
+                "present": self._of_all_workers("mini_flink_dead_letters_present"),
                 "total": self._total("worker", "dead_letters"),
                 "rate": self._rate("worker", "dead_letters"),
             },
             "disk": {
-                "used": now.disk_used,
+                "used": _share(now.disk_used),
                 "full_in_s": None,
                 "is_full": bool(self._total("worker", "storage_full")),
             },
@@ -113,6 +116,17 @@ class _Comparison:
 
     def _now_of(self, metric: str, **labels: str) -> list[float]:
         return [value for key, value in self._values[metric] if labels.items() <= dict(key[2]).items()]
+
+    def _of_all_workers(self, metric: str, operator: str = "") -> int | None:
+        """The sum of a gauge of all workers, or those an operator runs in; None if one has not told yet."""
+        workers = sum(process["role"] == "worker" for process in self._now.status["processes"])
+        labels = {"operator": operator} if operator else {}
+        found = self._now_of(metric, **labels)
+        return (
+            int(sum(found))
+            if len(found) >= min(workers, self._drawing.parallelism.get(operator, workers))
+            else None
+        )
 
     def _percentiles(self, metric: str, **labels: str) -> tuple[int | None, int | None, int | None]:
         """50, 95 and 99 % of what was measured since the last reading, in microseconds."""
@@ -185,8 +199,8 @@ class _Comparison:
             "retries": None,
             "p50_us": stage_p50,
             "p99_us": stage_p99,
-            "state_bytes": None,
-            "keys": None,
+            "state_bytes": self._of_all_workers("mini_flink_operator_state_bytes", operator=uid),
+            "keys": self._of_all_workers("mini_flink_operator_state_keys", operator=uid),
         }
 
     def _busy(self, uid: str) -> dict[str, float]:
@@ -252,7 +266,7 @@ class _Comparison:
             "restarts_1h": _younger(deaths, self._now.ts_ms - HOUR_MS),
             "uptime_s": int(usage.age_s) if usage else None,
             "last_exit": process["last_exit"] or None,
-            "hb_ms": None,
+            "hb_ms": process["silent_ms"],
             "busy": self._worker_busy(name),
             "state_bytes": self._state_bytes(name),
             "pending": process["counters"].get("pending"),
@@ -288,8 +302,13 @@ class _Comparison:
             "last_failure": facts["last_failure"],
             "interval_s": facts["interval_s"],
             "running": facts["running_epoch"] is not None,
-            "replay_s": None,
+            "replay_s": self._replay_s(),
         }
+
+    def _replay_s(self) -> float | None:
+        """About how long the slowest worker would redo its log, if all died now."""
+        unwritten = _by_process(self._now, "worker", ("overlay_bytes",))
+        return round(max(unwritten.values()) / REDO_BYTES_PER_S, 2) if unwritten else None
 
 
 def subtasks_of(before: Reading | None, now: Reading, uid: str) -> list[dict[str, Any]]:

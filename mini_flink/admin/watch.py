@@ -17,6 +17,7 @@ from mini_flink import __version__, procfs
 from mini_flink.admin.drawing import Drawing, draw
 from mini_flink.admin.history import History, flatten
 from mini_flink.admin.sampling import Reading, busiest_of, name_of, subtasks_of, tick
+from mini_flink.admin.trends import Filling
 from mini_flink.admin.verdict import Busiest, judge
 from mini_flink.asking import UnavailableError, query
 from mini_flink.metrics import read_metrics
@@ -51,6 +52,7 @@ class Watch:
         self._told_plan: Any = None
         self._seen_event = 0
         self._seq = 0
+        self._filling = Filling()
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -80,6 +82,8 @@ class Watch:
             found = busiest_of(before, reading, process) if before else None
             return None if found is None else Busiest(*found)
 
+        self._filling.add(reading.at_s, reading.disk_used)
+        one["disk"]["full_in_s"] = self._filling.full_in_s()
         names = {node["id"]: node["name"] for node in drawing.public["nodes"]}
         one["verdict"] = judge([*self.ticks, one][-_MINUTE_TICKS:], busiest, names)
         self.ticks.append(one)
@@ -125,5 +129,5 @@ def take_reading(data_dir: str) -> Reading:
         metrics={name_of(process): read_metrics(process["metrics"])
                  for process in processes if process["metrics"]},
         usage={pid: used for pid, used in usage.items() if used is not None},
-        disk_used=round(1 - space.f_bavail / space.f_blocks, 4) if space.f_blocks else None,
+        disk_used=1 - space.f_bavail / space.f_blocks if space.f_blocks else None,
     )  # fmt: skip

@@ -22,6 +22,7 @@ import setproctitle
 from mini_flink import console, faults, wire
 from mini_flink.config import Settings
 from mini_flink.core.compatibility import DeclaredState, StoredJob
+from mini_flink.drawings.captions import key_names, locations
 from mini_flink.errors import MiniFlinkError
 from mini_flink.failures import render_error
 from mini_flink.faults import crash_point
@@ -103,6 +104,8 @@ class ResharderProcess:
             "next_operator": rebuild.next_operator,
             "parallelisms": rebuild.parallelisms,
             "operator_names": {str(number): node.name for number, node in rebuild.plan.operators.items()},
+            "locations": locations(graph),
+            "key_names": key_names(graph),
             "findings": rebuild.findings(),
             "sources": spec.sources or pinned.write(spec.runtime_dir, spec.generation),
         }

@@ -19,6 +19,7 @@ import setproctitle
 from mini_flink import __version__, console, faults
 from mini_flink import plan as plans
 from mini_flink.config import Settings
+from mini_flink.drawings.captions import key_names, locations
 from mini_flink.errors import IncompatibleError
 from mini_flink.folder import DataFolder, Start, default_folder, read_run
 from mini_flink.graph import JobGraph
@@ -245,4 +246,6 @@ def _decide(
         folder_id=folder.record.folder_id,
         generation=folder.record.generation,
         parallelisms=parallelisms,
+        locations=locations(graph),
+        key_names=key_names(graph),
     )

@@ -188,6 +188,8 @@ class Changeover:
             fingerprint=facts["fingerprint"],
             operator_names={int(number): name for number, name in facts["operator_names"].items()},
             sources=facts["sources"],
+            locations=facts["locations"],
+            key_names=facts["key_names"],
         )
         self._next_operator = int(facts["next_operator"])
         self._fleet.draft(self._next)

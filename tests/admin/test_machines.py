@@ -47,10 +47,11 @@ def test_the_picture_says_where_each_node_runs_and_how_records_get_there() -> No
     nodes = {node["id"]: node for node in DRAWING.public["nodes"]}
     assert nodes["in"]["in_gateway"]
     assert (nodes["reply"]["stage"], nodes["reply"]["parallelism"]) == ("total", 2)
-    assert [(edge["id"], edge["ship"]) for edge in DRAWING.public["edges"]] == [
-        ("in->total", "key_by"),
-        ("total->reply", "chained"),
+    assert [(edge["id"], edge["ship"], edge["key"]) for edge in DRAWING.public["edges"]] == [
+        ("in->total", "key_by", "user_id"),
+        ("total->reply", "chained", None),
     ]
+    assert (nodes["total"]["location"], nodes["reply"]["location"]) == ("job.py:18", None)
     rescaled = status()
     rescaled["plan"]["workers"] = 3
     assert draw(rescaled, "0").hash != DRAWING.hash == draw(status(), "0").hash

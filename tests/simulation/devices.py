@@ -145,5 +145,12 @@ class Undertaker:
 
     def bury(self, record: wire.Record, error: RecordError, now_ms: int) -> tuple[str, str, bytes]:
         error_id = f"e{self._world.new_serial()}"
-        letter = {"error_id": error_id, "stage": record.stage, "subtask": record.subtask, "key": record.key}
+        letter = {
+            "error_id": error_id,
+            "operator": "operator",
+            "stage": record.stage,
+            "subtask": record.subtask,
+            "key": record.key,
+            "value": record.value,
+        }
         return error_id, "operator", wire.pack(letter)
