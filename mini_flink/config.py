@@ -137,6 +137,8 @@ class Settings:
             "serve",
             "check",
             "status",
+            "drain",
+            "resume",
             "savepoint",
             "rescale",
             "upgrade",

@@ -62,6 +62,7 @@ def build_spec(
     gateway_slots: int,
     alive_fd: int,
     listen_fd: int,
+    draining: bool,
 ) -> ProcessSpec:
     """What the next incarnation of a member is told. ``gateway_slots``: all slots are below that."""
     return ProcessSpec(
@@ -91,6 +92,7 @@ def build_spec(
         parallelisms=dict(plan.parallelisms),
         mode=member.mode,
         task=dict(member.task),
+        draining=draining,
         listen_fd=listen_fd,
         sources=plan.sources,
         job_name=plan.job_name,
