@@ -35,7 +35,8 @@ class ProcessSpec:
     gateway lets nobody in, before it is told to go), ``"standby"`` (a gateway does not even accept), or
     ``"trial"`` (a worker keeps nothing of what it does). ``draining``: a gateway refuses whoever comes, until
     it is told otherwise. ``task`` is what a resharder is to do. ``sources`` is the file with the user's
-    modules as they are to be run; empty: as they are on disk now.
+    modules as they are to be run; empty: as they are on disk now. ``page_url`` is where the page of operators
+    is.
     """
 
     role: str
@@ -68,6 +69,7 @@ class ProcessSpec:
     listen_fd: int = -1
     sources: str = ""
     job_name: str = ""
+    page_url: str = ""
     format: int = 1
 
     @classmethod

@@ -214,6 +214,7 @@ class Fleet:
             alive_fd=self._alive_reader,
             listen_fd=listen_fd,
             draining=self.draining,
+            page_url=self._admin_url or "",
         )
         path = write_spec(plan, spec)
         fds = [fd for fd in (self._alive_reader, listen_fd) if fd >= 0]
