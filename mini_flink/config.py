@@ -138,6 +138,8 @@ class Settings:
             "serve",
             "check",
             "status",
+            "drain",
+            "resume",
             "top",
             "savepoint",
             "rescale",

@@ -50,6 +50,8 @@ class Fleet:
         """The next generation while it is being made, and whoever makes it."""
         self.retired: list[Member] = []
         """Those that a generation had and the one that counts has not: what they counted still counts."""
+        self.draining = False
+        """Whether gateways that are started from now on refuse whoever comes."""
         self._spares: dict[str, list[Spare]] = {}
         self._alive_reader, self._alive_writer = os.pipe()
         self._endpoint = ""
@@ -211,6 +213,7 @@ class Fleet:
             gateway_slots=max(slots, default=0) + 1,
             alive_fd=self._alive_reader,
             listen_fd=listen_fd,
+            draining=self.draining,
             page_url=self._admin_url or "",
         )
         path = write_spec(plan, spec)
