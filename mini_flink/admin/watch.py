@@ -28,7 +28,7 @@ from mini_flink.metrics import read_metrics
 INTERVAL_S = 1.0
 _KEPT_TICKS = 120
 _MINUTE_TICKS = 61
-_HELLO_PARTS = ("seq", "ts", "dt_ms", "http", "dlq")
+_HELLO_PARTS = ("seq", "ts", "dt_ms", "http", "dlq", "verdict")
 
 Tell = Callable[[str, dict[str, Any]], None]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -38,9 +39,9 @@ from mini_flink.spec import PAUSED, TRIAL, ProcessSpec, check_fingerprint
 from mini_flink.state.lmdb import LmdbTable
 from mini_flink.state.log import FileLog
 from mini_flink.transport.zmq import ZmqTransport
+from mini_flink.worker import letters
 from mini_flink.worker.background import ThreadBackground
-from mini_flink.worker.host import Capture
-from mini_flink.worker.letters import look
+from mini_flink.worker.host import Capture, Host
 from mini_flink.worker.meter import STATE_BYTES
 from mini_flink.worker.snapshots import Order, WorkerSnapshots
 from mini_flink.worker.spare import called
@@ -53,6 +54,10 @@ PUBLISH_INTERVAL_S = 0.25
 RECEIVE_LIMIT = 64
 LAST_WORD_MS = 1000
 SPACE_RETRY_MS = 1000
+
+Look = Callable[[Host, int, Mapping[str, Any], float], dict[str, Any]]
+LOOKS: Mapping[str, Look] = {"dead_letters": letters.look}
+"""Who answers which question of ``supervisor.questions``: with host, own number, question and time."""
 
 
 class WorkerProcess:
@@ -299,6 +304,7 @@ class WorkerProcess:
         elif message.kind == wire.GO:
             self._go()
         elif message.kind == wire.LOOK:
+            look = LOOKS[message.data["what"]]
             told = look(self._worker.host, self._spec.index, message.data, now)
             self._tell(wire.LOOKED, {"id": message.data["id"], **told})
         elif message.kind == wire.STOP:
