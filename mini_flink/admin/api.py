@@ -144,7 +144,10 @@ class Api:
         return JSONResponse({"ok": fresh, "age_s": age_s}, 200 if fresh else 503)
 
     async def _metrics(self, _: Request) -> Response:
-        text = expose(self._known.reading, self._feed.viewers)
+        reading = self._known.reading
+        if time.monotonic() - reading.at_s >= STALE_S:
+            raise Refusal(503, "stale", "the supervisor does not answer: nothing is known of this moment")
+        text = expose(reading, self._feed.viewers)
         return Response(text, headers={"content-type": CONTENT_TYPE})
 
     async def _overview(self, _: Request) -> Response:

@@ -65,6 +65,7 @@ def build_spec(
     gateway_slots: int,
     alive_fd: int,
     listen_fd: int,
+    page_url: str = "",
 ) -> ProcessSpec:
     """What the next incarnation of a member is told. ``gateway_slots``: all slots are below that."""
     return ProcessSpec(
@@ -97,6 +98,7 @@ def build_spec(
         listen_fd=listen_fd,
         sources=plan.sources,
         job_name=plan.job_name,
+        page_url=page_url,
     )
 
 

@@ -99,6 +99,7 @@ class Worker:
             {number: node.location for number, node in plan.operators.items()},
             failures,
             say,
+            explains=settings.dev,
         )
         self.engine = Engine(
             identity,
