@@ -99,6 +99,7 @@ class Supervisor:
         self._warnings: set[str] = set()
         self._askers: dict[str, int] = {}
         self._questions = Questions()
+        self._last_failure: dict[str, Any] | None = None
 
     # --- the loop ---------------------------------------------------------------------------------------
 
@@ -207,6 +208,8 @@ class Supervisor:
             self._take_ready(member, message.data)
         elif message.kind == wire.LOOKED:
             self._questions.take(member.name, message.data)
+        elif message.kind == wire.BURIED:
+            self._last_failure = dict(message.data)
         elif message.kind == wire.SNAPSHOT_PART:
             self._snapshots.take_part(member, message.data, self._now_ms)
         elif message.kind == wire.FAILED:
@@ -378,6 +381,7 @@ class Supervisor:
             restored=self._restored(),
             admin=self._admin,
             events=self._events,
+            last_failure=self._last_failure,
         )
         self._transport.send(message.sender, self._fleet.control(wire.STATUS_REPLY, report))
 

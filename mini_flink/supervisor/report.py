@@ -37,6 +37,7 @@ def build_report(
     restored: dict[str, str] | None,
     admin: AdminKeeper | None,
     events: EventRing,
+    last_failure: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """One object with stable names: the reply to a status request."""
     return {
@@ -57,6 +58,7 @@ def build_report(
         "restored": restored,
         "admin_url": admin.url if admin else None,
         "events": events.report(),
+        "last_failure": last_failure,
         "plan": _plan(plan),
     }
 
