@@ -115,6 +115,7 @@ SNAPSHOTS = "Snapshots"
 BATCHES = "Batches and channels"
 ADMIN = "Admin"
 MESSAGES = "Messages"
+DEVELOPMENT = "Development"
 
 LOOKS_INTO_SNAPSHOTS = ("snapshot list", "snapshot show", "snapshot verify")
 
@@ -290,6 +291,15 @@ class Settings:
         "json = an object a line; auto: in journal and container",
         group=MESSAGES,
         choices=("auto", "text", "json"),
+    )
+
+    dev: bool = _option(
+        False,
+        "reload the job when it is saved, show failures to clients; on 127.0.0.1 only",
+        group=DEVELOPMENT,
+    )
+    access_log: bool = _option(
+        True, "with --dev and on a terminal: a line for each request", group=DEVELOPMENT
     )
 
     origins: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)

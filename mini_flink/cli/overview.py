@@ -18,6 +18,7 @@ COMMANDS = (
     ("upgrade", "mini_flink.cli.upgrade", "give a running server a new version of its job"),
     ("savepoint", "mini_flink.cli.savepoint", "take a snapshot of a running server, to keep"),
     ("systemd", "mini_flink.cli.systemd", "install a job as a service of systemd"),
+    ("monitoring", "mini_flink.cli.monitoring", "a dashboard for Grafana, alert rules for Prometheus"),
     ("init", "mini_flink.cli.init", "make a new project: a job that serves, and its test"),
     ("completion", "mini_flink.cli.completion", "have the shell complete commands and options"),
 )

@@ -217,6 +217,7 @@ class AdminKeeper:
             "last_exit": self._last_exit,
             "metrics": "",
             "counters": {},
+            "silent_ms": None,
         }
 
     def close(self) -> None:
