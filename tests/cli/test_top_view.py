@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from mini_flink.admin.conditions import conditions
 from mini_flink.admin.drawing import draw
+from mini_flink.admin.limits import Limits
 from mini_flink.admin.sampling import tick
+from mini_flink.admin.states import States, label
 from mini_flink.admin.verdict import judge
 from mini_flink.cli.top_view import SORTS, Screen, View
 from tests.admin.facts import reading, status
@@ -21,7 +24,9 @@ def view(*readings: Any, **more: Any) -> View:
     """The last two of some readings as they are shown."""
     before, now = (None, *readings)[-2:]
     one = tick(before, now, DRAWING, 1)
-    one["verdict"] = judge([one], lambda _: None, {})
+    holding = States().step(conditions([one], Limits(), DRAWING.public))
+    label(one, holding)
+    one["verdict"] = judge(one, holding)
     return View(one, DRAWING.public, "http://127.0.0.1:7072", 1.0, 0.2, **more)
 
 
@@ -54,6 +59,7 @@ def test_what_was_measured_as_nothing_is_zero_and_what_does_not_apply_is_a_dash(
 def test_the_one_that_is_blamed_is_marked_with_the_word_of_the_verdict() -> None:
     shown = view(reading(0.0), reading(1.0, received=10))
     blamed = {**shown.tick, "verdict": {"level": "bad", "code": "SATURATED", "node": "total", "text": "why"}}
+    blamed["nodes"][1] |= {"state": "saturated", "level": "bad"}
     text = lines(replace(shown, tick=blamed))
     assert text[1] == "■ BAD SATURATED  why"
     assert [line[:2] for line in text if "SATURATED" in line] == ["■ ", "◆ "]
