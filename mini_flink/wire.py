@@ -51,6 +51,9 @@ LOOK = 34
 LOOKED = 35
 """To and from a worker: a question about what it holds, with a number, and its answer."""
 
+BURIED = 40
+"""From a worker: the last record that failed, without what was in it; not more often than it publishes."""
+
 RESEND = 1
 """Flag of a data message: send again from the position on."""
 STORAGE_FULL = 2

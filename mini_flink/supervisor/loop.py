@@ -99,6 +99,7 @@ class Supervisor:
         self._redone = 0
         self._last_wait = ""
         self._warnings: set[str] = set()
+        self._last_failure: dict[str, Any] | None = None
         self._desk = Desk(transport, fleet, self._handlers(), self._report)
 
     # --- the loop ---------------------------------------------------------------------------------------
@@ -206,6 +207,8 @@ class Supervisor:
             self._take_ready(member, message.data)
         elif message.kind == wire.LOOKED:
             self._desk.take_answer(member.name, message.data, self._now_ms)
+        elif message.kind == wire.BURIED:
+            self._last_failure = dict(message.data)
         elif message.kind == wire.SNAPSHOT_PART:
             self._snapshots.take_part(member, message.data, self._now_ms)
         elif message.kind == wire.FAILED:
@@ -363,6 +366,7 @@ class Supervisor:
             restored=self._restored(),
             admin=self._admin,
             events=self._events,
+            last_failure=self._last_failure,
         )
 
     def _restored(self) -> dict[str, str] | None:

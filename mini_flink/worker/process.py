@@ -123,6 +123,7 @@ class WorkerProcess:
             self._captured,
             metrics,
         )
+        self._told_failure: dict[str, Any] | None = None
         self._copying = ThreadBackground()
         self._snapshots = WorkerSnapshots(
             spec.index, spec.data_dir, self._worker.engine.changed, self._copying, self._tell_part
@@ -322,6 +323,9 @@ class WorkerProcess:
         page.set("log_bytes", self._devices.log.size_bytes)
         console.finish_ended()
         self._worker.undertaker.say_repeats(time.time_ns() // 1_000_000)
+        if self._worker.undertaker.last is not self._told_failure:
+            self._told_failure = self._worker.undertaker.last
+            self._tell(wire.BURIED, dict(self._told_failure or {}))
 
     def _publish_metrics(self, now: float) -> None:
         self._published_commit = self._table.commit_number
