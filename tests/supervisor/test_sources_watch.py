@@ -47,8 +47,11 @@ def test_nothing_is_due_before_its_time(job: Job) -> None:
     (job.folder / "job.py").write_text("pass\n")
     assert job.watch.step(0) == []
     assert job.watch.due_ms() == POLL_MS
-    assert job.watch.step(QUIET_MS * 9) == []
-    assert job.watch.step(QUIET_MS * 9 + 1) == [], "it was not looked again"
+    (job.folder / "job.py").write_text("pass  # again\n")
+    assert job.watch.step(POLL_MS - 1) == []
+    assert job.watch.due_ms() == POLL_MS, "it was not looked again"
+    assert job.watch.step(POLL_MS) == []
+    assert job.watch.step(POLL_MS + QUIET_MS) == [str(job.folder / "job.py")]
 
 
 def test_a_file_that_is_written_again_replaced_or_moved_away(job: Job) -> None:
