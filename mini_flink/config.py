@@ -138,6 +138,7 @@ class Settings:
             "serve",
             "check",
             "status",
+            "top",
             "savepoint",
             "rescale",
             "upgrade",
@@ -278,7 +279,10 @@ class Settings:
         maximum=65535,
     )
     admin_token_file: str | None = _option(
-        None, "file with the token that is wanted; else systemd's credential admin-token", group=ADMIN
+        None,
+        "file with the token that is wanted; else systemd's credential admin-token",
+        group=ADMIN,
+        commands=("serve", "top"),
     )
 
     full_trace: bool = _option(False, "show all frames of a failure, not the job's only", group=MESSAGES)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mini_flink import plan as plans
+from mini_flink.admin.limits import DEFAULT as DEFAULT_LIMITS
+from mini_flink.admin.limits import Limits
 from mini_flink.errors import Location
 from mini_flink.graph import REQUESTS, Edge, JobGraph, Node, RequestOptions
 
@@ -30,7 +32,7 @@ class Drawing:
         return found
 
 
-def draw(status: Mapping[str, Any], version: str) -> Drawing:
+def draw(status: Mapping[str, Any], version: str, limits: Limits = DEFAULT_LIMITS) -> Drawing:
     """The drawing of the plan in a status report."""
     told = status["plan"]
     graph = _graph(status["job"], told["fingerprint"], told["max_parallelism"])
@@ -85,6 +87,9 @@ def draw(status: Mapping[str, Any], version: str) -> Drawing:
         "generation": told["generation"],
         "durability": status["durability"],
         "max_parallelism": told["max_parallelism"],
+        "request_timeout_ms": told["request_timeout_ms"],
+        "pending_capacity": told["pending_capacity"],
+        "limits": limits.public(),
         "nodes": nodes,
         "edges": edges,
     }

@@ -32,6 +32,7 @@ import lmdb
 from mini_flink.errors import CorruptionError, FolderError, StorageError, StorageFullError
 from mini_flink.state import layout, sizes
 from mini_flink.state.files import FULL_HELP, says_full, sync_folder
+from mini_flink.state.layout import after_prefix
 from mini_flink.state.sizes import Sizes
 from mini_flink.state.sorting import sorted_slices
 
@@ -142,7 +143,7 @@ class LmdbTable:
             raise self._failed("read", error) from error
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        return self.range(prefix, _after_prefix(prefix))
+        return self.range(prefix, after_prefix(prefix))
 
     def range(self, start: bytes, stop: bytes | None) -> Iterator[tuple[bytes, bytes]]:
         reader = self._reader
@@ -463,7 +464,7 @@ class LmdbView:
             return self._reader.get(key)
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        return self.range(prefix, _after_prefix(prefix))
+        return self.range(prefix, after_prefix(prefix))
 
     def range(self, start: bytes, stop: bytes | None) -> Iterator[tuple[bytes, bytes]]:
         with self._fatal("read"):
@@ -594,9 +595,3 @@ def _split_entry(entry: bytes) -> tuple[bytes, bytes]:
 
 def _head(item: tuple[bytes, bytes]) -> bytes:
     return item[0][:_HEAD_BYTES]
-
-
-def _after_prefix(prefix: bytes) -> bytes | None:
-    """The first key behind all that start with ``prefix``; None if there is none."""
-    stem = prefix.rstrip(b"\xff")
-    return stem[:-1] + bytes([stem[-1] + 1]) if stem else None

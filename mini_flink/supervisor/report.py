@@ -74,6 +74,8 @@ def _plan(plan: ServerPlan) -> dict[str, Any]:
         "generation": plan.generation,
         "locations": dict(plan.locations),
         "key_names": dict(plan.key_names),
+        "request_timeout_ms": plan.settings.request_timeout_ms,
+        "pending_capacity": plan.settings.pending_capacity,
     }
 
 

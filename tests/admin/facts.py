@@ -59,6 +59,8 @@ def status(
             "generation": 1,
             "locations": {"total": "job.py:18"},
             "key_names": {"in->total": "user_id"},
+            "request_timeout_ms": 10_000,
+            "pending_capacity": 1024,
         },
         **more,
     }
