@@ -39,8 +39,8 @@ A Flink DataStream job behind HTTP: durable per-key state, exactly once, one com
 
 {commands}
 
-`{PROGRAM} serve --help` explains a command, --version prints the version. Without a JOB,
-`{PROGRAM} serve` serves a small event service to try:
+`{PROGRAM} serve --help` explains a command, --version prints the version;
+`serve JOB --dev` reloads it on save. Without a JOB, `serve` serves a small event service to try:
   curl localhost:7071/event -X POST -d '{{"request":"hello"}}'
 
 {in_help()}"""
