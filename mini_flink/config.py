@@ -144,6 +144,8 @@ class Settings:
             "dead-letters show",
             "dead-letters retry",
             "dead-letters drop",
+            "state get",
+            "state scan",
             *LOOKS_INTO_SNAPSHOTS,
         ),
     )
@@ -278,6 +280,10 @@ class Settings:
     )
     admin_token_file: str | None = _option(
         None, "file with the token that is wanted; else systemd's credential admin-token", group=ADMIN
+    )
+
+    admin_payloads: bool = _option(
+        True, "show values of state and of dead letters on the page and in its API", group=ADMIN
     )
 
     full_trace: bool = _option(False, "show all frames of a failure, not the job's only", group=MESSAGES)

@@ -28,8 +28,11 @@ from mini_flink.admin.operations import Operations, checked, effect
 from mini_flink.admin.sampling import name_of
 from mini_flink.admin.watch import Known, Watch
 from mini_flink.asking import RefusedError, UnavailableError, ask
+from mini_flink.errors import BusyError, FolderError, UsageError
+from mini_flink.runners import keyed_state
 from mini_flink.runners.snapshots import list_all
 from mini_flink.spec import AdminSpec
+from mini_flink.state.position import Position
 
 STATIC = Path(__file__).parent / "static"
 STALE_S = 5.0
@@ -100,6 +103,12 @@ class Api:
             Entry("GET", f"{v1}/snapshots", self._snapshots, "Snapshots that are there"),
             Entry("GET", f"{v1}/events", self._events, "What happened lately"),
             Entry("GET", f"{v1}/deadletters", self._dead_letters, "Records that failed"),
+            Entry(
+                "GET",
+                f"{v1}/keys/{{node:path}}",
+                self._keys,
+                "State of a key, ?key= as JSON or plain, &state=; without key a page: &after=&limit=",
+            ),
             Entry("GET", f"{v1}/stream", self._stream, "Server-sent events: hello, tick, event, op"),
             Entry("GET", f"{v1}/ops", self._ops, "Operations, newest first"),
             Entry("GET", f"{v1}/ops/{{id}}", self._op, "One operation"),
@@ -227,16 +236,24 @@ class Api:
 
     async def _dead_letters(self, request: Request) -> Response:
         question = {"do": "list", "operator": request.query_params.get("operator")}
-        return await self._asked("dead_letters", question)
+        told = await _asked(ask, self._spec.data_dir, "dead_letters", question)
+        if not self._spec.payloads:
+            for letter in told["dead_letters"]:
+                del letter["value"]
+        return JSONResponse({**told, "payloads": self._spec.payloads})
 
-    async def _asked(self, what: str, question: dict[str, Any]) -> Response:
-        """What the supervisor answers to a question that changes nothing."""
-        try:
-            return JSONResponse(await asyncio.to_thread(ask, self._spec.data_dir, what, question))
-        except RefusedError as error:
-            raise Refusal(409, "refused", error.message) from error
-        except UnavailableError as error:
-            raise Refusal(503, "not-ready", error.message) from error
+    async def _keys(self, request: Request) -> Response:
+        uid, given = self._own_node(request.path_params["node"]), request.query_params
+        if not self._spec.payloads:
+            hidden = "what state holds is not shown here: admin_payloads is off"
+            raise Refusal(403, "payloads-hidden", f"{hidden}; python -m mini_flink state get KEY shows it")
+        state = given.get("state") or None
+        if "key" in given:
+            told = await _asked(keyed_state.get, self._spec.data_dir, given["key"], uid, state)
+        else:
+            limit, after = _limit(given.get("limit")), _cursor(given.get("after"))
+            told = await _asked(keyed_state.scan, self._spec.data_dir, uid, state, limit, after)
+        return JSONResponse(told)
 
     # --- the stream -------------------------------------------------------------------------------------
 
@@ -297,6 +314,34 @@ class Api:
         if not page.exists():
             return Response(f"{self._spec.job}: see /api/v1/openapi.json\n", media_type="text/plain")
         return FileResponse(page, headers={"cache-control": "no-cache"})
+
+
+async def _asked(ask: Callable[..., dict[str, Any]], *question: Any) -> dict[str, Any]:
+    """What the supervisor answers to a question that changes nothing."""
+    try:
+        return await asyncio.to_thread(ask, *question)
+    except UsageError as error:
+        raise Refusal(404, "no-such-state", "; ".join(filter(None, [error.message, error.help]))) from error
+    except (RefusedError, BusyError) as error:
+        raise Refusal(409, "refused", "; ".join(filter(None, [error.message, error.help]))) from error
+    except (UnavailableError, FolderError) as error:
+        raise Refusal(503, "not-ready", error.message) from error
+
+
+def _limit(given: str | None) -> int:
+    if given is None:
+        return ROWS
+    if not given.isdecimal() or not 1 <= int(given[:6]) <= ROWS:
+        raise Refusal(400, "bad-limit", f"a page has 1 to {ROWS} rows")
+    return int(given)
+
+
+def _cursor(given: str | None) -> str | None:
+    try:
+        Position.read(given or None)
+    except UsageError as error:
+        raise Refusal(400, "bad-cursor", error.message) from error
+    return given or None
 
 
 def page_text() -> str:

@@ -11,6 +11,7 @@ COMMANDS = (
     ("graph", "mini_flink.cli.graph", "draw how records flow through a job: text, Mermaid, SVG, JSON"),
     ("status", "mini_flink.cli.status", "processes, pending requests and counts of a running server"),
     ("config", "mini_flink.cli.config", "each setting, and where its value comes from"),
+    ("state", "mini_flink.cli.state", "what is in keyed state: of a key, or page by page"),
     ("dead-letters", "mini_flink.cli.dead_letters", "list, show, retry and drop the records that failed"),
     ("snapshot", "mini_flink.cli.snapshot", "list, show and verify snapshots"),
     ("rescale", "mini_flink.cli.rescale", "give a running server more or fewer workers"),

@@ -86,8 +86,8 @@ class Worker:
     ) -> None:
         self._metrics = metrics or Metrics(lambda text: say("warn", text, name="metrics.unpublished"))
         self.meter = WorkerMeter(self._metrics)
-        self._plan = plan
-        self._place = place
+        self.plan = plan
+        self.place = place
         self._devices = devices
         failures = FailureLog(full_trace=settings.full_trace)
         self.undertaker = Undertaker(
@@ -134,7 +134,7 @@ class Worker:
 
     def open(self) -> None:
         """Open the user's functions; refuse a job that would leave stored state or records behind."""
-        plan, place, engine = self._plan, self._place, self.engine
+        plan, place, engine = self.plan, self.place, self.engine
         registry = Registry(engine.overlay, self._devices.table, place.uids, plan.max_parallelism)
         self.tasks = {
             number: build_task(
@@ -191,7 +191,7 @@ class Worker:
 
     def operator_counts(self) -> dict[int, tuple[int, int, int]]:
         """Per operator number: records in, records out, failures."""
-        numbers = self._plan.numbers
+        numbers = self.plan.numbers
         return {
             numbers[uid]: (counts["records_in"], counts["records_out"], counts["failures"])
             for task in self.tasks.values()
