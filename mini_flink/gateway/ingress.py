@@ -18,7 +18,7 @@ from mini_flink.core.effects import Effect
 from mini_flink.core.pending import Ended, Extra, Failed, Full, Outcome, PendingMap, Replied, TimedOut
 from mini_flink.errors import is_interrupt
 from mini_flink.events import Say
-from mini_flink.failures import Failure, FailureLog, Notice, describe
+from mini_flink.failures import Failure, FailureLog, Notice, describe, explain, preview
 from mini_flink.gateway import problem
 from mini_flink.gateway.port import JSON_HEADERS, Answer, Done, Refused
 from mini_flink.plan import Plan, SourcePlan
@@ -106,7 +106,11 @@ class GatewayIngress:
         failures: FailureLog,
         say: Say,
         wake: Callable[[], None],
+        *,
+        explains: bool = False,
     ) -> None:
+        """With ``explains`` clients hear what the log does of records that failed."""
+        self._explains = explains
         self.ready = False
         self.closed = False
         self._pending = pending
@@ -162,7 +166,8 @@ class GatewayIngress:
         except BaseException as error:  # the user's key selector
             if isinstance(error, GeneratorExit) or is_interrupt(error):
                 raise
-            self._submit_failed(target, encoded, error, now, timestamp_ms, done)
+            detail = [_detail(error, target, value)] if self._explains else []
+            self._submit_failed(target, [encoded, *detail], error, now, timestamp_ms, done)
             return
 
         def again(subtask: int) -> None:
@@ -187,6 +192,12 @@ class GatewayIngress:
         self._pending.submit(done, (target.stage, *record), target.timeout_s, now, now_ms)
         target.taken += 1
 
+    def watch_keys(self, hear: Callable[[Any], None]) -> None:
+        """Let ``hear`` know each key that is selected here, before its record is let in."""
+        for target in self._targets.values():
+            if target.selector is not None:
+                target.selector = _heard(target.selector, hear)
+
     def source_counts(self) -> dict[int, tuple[int, int, int]]:
         """Records in, out and failed of the sources that run in gateways only."""
         return {
@@ -196,12 +207,18 @@ class GatewayIngress:
         }
 
     def _submit_failed(
-        self, target: _Target, encoded: bytes, error: BaseException, now: float, timestamp_ms: int, done: Done
+        self,
+        target: _Target,
+        about: list[Any],
+        error: BaseException,
+        now: float,
+        timestamp_ms: int,
+        done: Done,
     ) -> None:
         """The key selector raised: the log says so here, a worker keeps the dead letter and answers."""
 
         def bury(_: int) -> None:
-            self._bury(target, encoded, error, now, timestamp_ms, done)
+            self._bury(target, about, error, now, timestamp_ms, done)
 
         pending = self._pending
         if self._holding:
@@ -216,7 +233,13 @@ class GatewayIngress:
         self._wake()
 
     def _bury(
-        self, target: _Target, encoded: bytes, error: BaseException, now: float, timestamp_ms: int, done: Done
+        self,
+        target: _Target,
+        about: list[Any],
+        error: BaseException,
+        now: float,
+        timestamp_ms: int,
+        done: Done,
     ) -> None:
         pending = self._pending
         self._failed_count += 1
@@ -227,7 +250,7 @@ class GatewayIngress:
         request_id = ids.request_id(self._folder_id, pending.slot, incarnation, pending.next_request)
         failure = Failure(target.uid, error, "", request_id, error_id, target.location)
         self.tell(self._failures.record(failure, timestamp_ms))
-        value = wire.pack([error_id, target.uid, describe(error, target.location), encoded])
+        value = wire.pack([error_id, target.uid, describe(error, target.location), *about])
         pending.submit_failed(done, target.stage, value, target.timeout_s, now, timestamp_ms)
 
     def tell(self, notices: Iterable[Notice]) -> None:
@@ -368,11 +391,25 @@ class GatewayIngress:
             )
 
 
+def _detail(error: BaseException, target: _Target, value: Any) -> dict[str, Any]:
+    """What a client is told of a key selector that raised."""
+    return {**explain(error, target.location), "record": preview(value), "key": ""}
+
+
+def _heard(selector: Callable[[Any], Any], hear: Callable[[Any], None]) -> Callable[[Any], Any]:
+    def select(value: Any) -> Any:
+        key = selector(value)
+        hear(key)
+        return key
+
+    return select
+
+
 def _answer_of(outcome: Replied | Failed | Ended | TimedOut) -> Answer:
     if isinstance(outcome, Replied):
         return _reply(outcome)
     if isinstance(outcome, Failed):
-        return problem.failed_record(outcome.error_id, outcome.operator)
+        return problem.failed_record(outcome.error_id, outcome.operator, outcome.detail)
     return _NO_CONTENT if isinstance(outcome, Ended) else problem.timeout()
 
 

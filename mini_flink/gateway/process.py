@@ -29,6 +29,7 @@ from mini_flink.errors import EXIT_INTERNAL, MiniFlinkError
 from mini_flink.failures import FailureLog, render_error, render_running
 from mini_flink.faults import crash_point
 from mini_flink.gateway.app import GatewayApp, exchange
+from mini_flink.gateway.dev import DevDoor
 from mini_flink.gateway.ingress import GatewayIngress
 from mini_flink.gateway.link import GatewayLink
 from mini_flink.gateway.port import Done
@@ -96,8 +97,16 @@ class GatewayProcess:
             window_bytes=settings.channel_window_bytes,
         )
         self._ingress = GatewayIngress(
-            self._pending, self._plan, spec.folder_id, settings, self._failures, console.event, self._wake
+            self._pending,
+            self._plan,
+            spec.folder_id,
+            settings,
+            self._failures,
+            console.event,
+            self._wake,
+            explains=settings.dev,
         )
+        self._dev = self._dev_door() if settings.dev else None
         self._link = GatewayLink(
             self._pending, self._ingress, self._transport, self._control, self._die, self._check_drained
         )
@@ -108,7 +117,8 @@ class GatewayProcess:
             number: OperatorCounters(metrics, self._plan.operators[number].uid, spec.index)
             for number in self._ingress.source_counts()
         }
-        self._app = GatewayApp(routes_of(self._plan), self._ingress, metrics, self._link.activity.set)
+        routes, noticed = routes_of(self._plan), self._link.activity.set
+        self._app = GatewayApp(routes, self._ingress, metrics, noticed, self._dev)
         self._server = HttpServer(settings, self._app, sock)
         loop = asyncio.get_running_loop()
         loop.add_reader(spec.alive_fd, self._orphaned)
@@ -132,6 +142,13 @@ class GatewayProcess:
         self._ingress.tell(self._failures.close())
         self._link.stop()
         self._page.idle()
+
+    def _dev_door(self) -> DevDoor:
+        """Lines are for a terminal only."""
+        says = self._settings.access_log and not console.is_json() and os.isatty(2)
+        dev = DevDoor(self._spec.page_url, _say_answered if says else None)
+        self._ingress.watch_keys(dev.hear_key)
+        return dev
 
     async def _begin(self) -> None:
         """Every worker is there: accept connections, and say so."""
@@ -268,6 +285,8 @@ class GatewayProcess:
 
     def _publish(self) -> None:
         self._ingress.tell(self._failures.due(time.time_ns() // 1_000_000))
+        if self._dev is not None:
+            self._dev.tick()
         self._page.idle()  # a sign of work
         self._page.publish(self._pending.statistics())
         for number, counts in self._ingress.source_counts().items():
@@ -275,6 +294,10 @@ class GatewayProcess:
             self._sources[number].set(*counts)
         self._page.set("pending", self._ingress.pending)
         self._publisher.publish()
+
+
+def _say_answered(line: str) -> None:
+    console.event("info", line, name="request.answered")
 
 
 def main(argv: list[str]) -> int:

@@ -35,6 +35,7 @@ from mini_flink.supervisor.hangs import Stuck
 from mini_flink.supervisor.members import GONE, READY, STARTING, STOPPING, WAITING, Member, describe_exit
 from mini_flink.supervisor.notify import ServiceManager
 from mini_flink.supervisor.questions import OF_WORKERS
+from mini_flink.supervisor.reloader import Reloader
 from mini_flink.supervisor.report import build_report, pending_requests, total
 from mini_flink.supervisor.signals import SignalPipe
 from mini_flink.supervisor.snapshots import SnapshotDirector
@@ -71,6 +72,7 @@ class Supervisor:
         banner: Callable[[int], str],
         background: ThreadBackground,
         admin: AdminKeeper | None = None,
+        reloader: Reloader | None = None,
     ) -> None:
         self._settings = plan.settings
         self._folder = folder
@@ -80,6 +82,7 @@ class Supervisor:
         self._banner = banner
         self._background = background
         self._admin = admin
+        self._reloader = reloader
         self._events = EventRing()
         self._snapshots = SnapshotDirector(plan, folder, fleet, background, self._events)
         self._changeover: Changeover | None = None
@@ -139,6 +142,8 @@ class Supervisor:
         due.append(self._admin.due_ms() if self._admin else None)
         if self._changeover is not None:
             due.append(self._changeover.due_ms())
+        elif self._reloader is not None and self._state == SERVING:
+            due.append(self._reloader.due_ms())
         due += [member.start_at_ms for member in self._fleet if member.state == WAITING]
         if any(member.unsent for member in self._fleet):
             due.append(self._now_ms + RETRY_SEND_MS)
@@ -156,6 +161,7 @@ class Supervisor:
         if self._admin is not None:
             self._admin.step(now_ms)
         self._step_changeover()
+        self._step_reloader()
         if _due(self._look_due_ms, now_ms):
             self._look()
         self._desk.step(now_ms)
@@ -336,6 +342,13 @@ class Supervisor:
             self._events.note(changeover.kind, severity, f"the {changeover.kind} {ended}")
             self._tell_changed(changeover.result)
             self._folder.remove_older_generations()
+
+    def _step_reloader(self) -> None:
+        if self._reloader is None or self._changeover is not None or self._state != SERVING:
+            return
+        question = self._reloader.step(self._fleet.plan, self._now_ms)
+        if question is not None:
+            self._begin_changeover(question)
 
     def _report(self) -> dict[str, Any]:
         return build_report(

@@ -51,7 +51,6 @@ from mini_flink.worker.worker import Devices, Place, Worker
 
 POISON_DEATHS = 3
 PUBLISH_INTERVAL_S = 0.25
-STATE_SIZE_INTERVAL_S = 1.0
 RECEIVE_LIMIT = 64
 LAST_WORD_MS = 1000
 SPACE_RETRY_MS = 1000
@@ -73,7 +72,7 @@ class WorkerProcess:
         self._label = ""
         self._published_s = 0.0
         self._published_records = -1
-        self._sized_s = 0.0
+        self._published_commit = -1
         self._transport = ZmqTransport()
         self._transport.bind(spec.endpoint)
         self._transport.connect(SUPERVISOR, spec.supervisor_endpoint)
@@ -283,7 +282,8 @@ class WorkerProcess:
     def _timeout_ms(self, now: float) -> int | None:
         due = self._worker.host.due_s(now)
         engine = self._worker.engine
-        if engine.counters.records_in != self._published_records or engine.backlog:
+        is_news = self._table.commit_number != self._published_commit
+        if is_news or engine.counters.records_in != self._published_records or engine.backlog:
             publish_s = self._published_s + PUBLISH_INTERVAL_S
             due = publish_s if due is None else min(due, publish_s)
         return None if due is None else max(0, int((due - now) * 1000) + 1)
@@ -324,10 +324,9 @@ class WorkerProcess:
         self._worker.undertaker.say_repeats(time.time_ns() // 1_000_000)
 
     def _publish_metrics(self, now: float) -> None:
-        if now >= self._sized_s + STATE_SIZE_INTERVAL_S:
-            self._sized_s = now
-            self._state_bytes.value = self._table.used_bytes
-        self._worker.meter.publish(now, self._worker.engine.waiting())
+        self._published_commit = self._table.commit_number
+        self._state_bytes.value = self._table.used_bytes
+        self._worker.publish(now, self._table.held)
         self._publisher.publish()
 
     def _close(self) -> bool:

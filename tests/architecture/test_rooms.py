@@ -20,6 +20,7 @@ OWNERS = {
     "msgpack": ("snapshots.item_file", "state.layout", "values*", "wire"),
     "msgspec": ("json_codec", "value_classes"),
     "prometheus_client": ("admin.*",),
+    "rich": ("cli.top_live", "cli.top_view"),
     "setproctitle": (
         "admin.process",
         "gateway.process",

@@ -227,8 +227,7 @@ def test_the_api_tells_the_same_unless_payloads_are_hidden(serve: Serve, payload
     environment = {"MINI_FLINK_ADMIN": "true", "MINI_FLINK_ADMIN_PAYLOADS": str(payloads).lower()}
     server = serve(KEEPING, *QUICK, environment=environment).start("--workers", "2")
     assert post(server.url, "/keep", {"key": ["a", 1], "amount": 5}).ok
-    assert post(server.url, "/keep", {"key": "bad", "amount": "secret"}).ok
-    failed = post(server.url, "/keep", {"key": "bad", "amount": 1})
+    failed = post(server.url, "/keep", {"key": "bad", "amount": "secret"})
     report = server.until_status(lambda status: status["admin_url"], "an address")
     with httpx.Client(base_url=report["admin_url"]) as admin:
         server.until_status(lambda _: _answers(admin), "the admin process answers")
@@ -241,7 +240,7 @@ def test_the_api_tells_the_same_unless_payloads_are_hidden(serve: Serve, payload
             for hidden in (found, page):
                 assert (hidden.status_code, hidden.json()["code"]) == (403, "payloads-hidden")
             return
-        assert "'amount': 1" in letter["value"]
+        assert "secret" in letter["value"]
         assert found.json() == get(str(server.data_dir), '["a", 1]', "keep")
         assert found.json()["states"][0]["key"] == ["a", 1]
         assert len(page.json()["rows"]) == 3
