@@ -206,7 +206,7 @@ class Worker:
         """Bring the metrics up to date; ``sizes`` are those of the table, None if it does not tell."""
         self.meter.publish(now, self.engine.waiting())
         if sizes is not None and self._registry is not None:
-            uids = {number: node.uid for number, node in self._plan.operators.items()}
+            uids = {number: node.uid for number, node in self.plan.operators.items()}
             self.meter.publish_state(sizes, self._registry.states, uids)
 
     def close(self) -> bool:
