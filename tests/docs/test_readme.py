@@ -14,7 +14,10 @@ from tests.docs.guide import README, ROOT, blocks, inline_commands
 from tests.docs.terminal import SHELL, Terminal, clone
 
 TEXT = README.read_text()
-PAGES = [ROOT / "mini_flink" / "docs" / f"{name}.md" for name in ("command-line", "snapshots", "systemd")]
+PAGES = [
+    ROOT / "mini_flink" / "docs" / f"{name}.md"
+    for name in ("command-line", "development", "snapshots", "systemd")
+]
 """They go on where the README ends."""
 OTHER_FLAGS = {"--help", "--json", "--restore"}
 LOCAL = r" in this one process\.$"
