@@ -46,7 +46,9 @@ class KeyedStates:
         self._max_parallelism = max_parallelism
         self._newer = Newer([])
         stored = [Stored(*wire.unpack(packed)) for _, packed in overlay.scan(layout.REGISTRY)]
-        self._states = {(uids.get(each.operator, f"number {each.operator}"), each.name): each for each in stored}
+        self._states = {
+            (uids.get(each.operator, f"number {each.operator}"), each.name): each for each in stored
+        }
 
     def look(self, question: Mapping[str, Any]) -> dict[str, Any]:
         """Answer a question about keyed state: ``do`` is get or scan.
@@ -181,9 +183,7 @@ class KeyedStates:
         found = next(self._entries(start, stop), None) if group + 1 < end else None
         return end if found is None else layout.split_state_prefix(found[0][: layout.STATE_PREFIX_BYTES])[0]
 
-    def _behind(
-        self, position: Position, stored: Stored, uid: str
-    ) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    def _behind(self, position: Position, stored: Stored, uid: str) -> Iterator[tuple[bytes, dict[str, Any]]]:
         """The keys of a state in the position's key group that come behind it, each with its row."""
         if stored.name < position.state:
             return
