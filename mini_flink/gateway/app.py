@@ -54,7 +54,7 @@ class SourceEndpoint:
         self, route: SourceRoute, ingress: Ingress, meter: RouteMeter, dev: DevDoor | None = None
     ) -> None:
         self._meter = meter
-        self._submit = self._let_in if dev is None else dev.looks_on(self._let_in, route.body)
+        self._submit = self._let_in if dev is None else dev.looks_on(self._let_in, route)
         self._source = route.source
         self._ingress = ingress
         if route.body == "request":
