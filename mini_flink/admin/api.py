@@ -354,7 +354,7 @@ class Api:
 
     async def _operate(self, request: Request) -> Response:
         body = await _body(request)
-        kind, args = checked(body.get("kind"), body.get("args") or {})
+        kind, args = checked(body.get("kind"), body.get("args") or {}, self._spec.job)
         self._check_expected(body.get("expect") or {})
         if body.get("dry_run"):
             text = effect(kind, args, self._last, self._drawing.public)
@@ -372,7 +372,7 @@ class Api:
     async def _savepoint(self, request: Request) -> Response:
         self._own_job(request)
         body = await _body(request)
-        kind, args = checked("savepoint", {"location": body.get("target-directory")})
+        kind, args = checked("savepoint", {"location": body.get("target-directory")}, self._spec.job)
         operation = self._operations.begin(kind, args, _who(request))
         return JSONResponse({"request-id": operation.id}, 202)
 
