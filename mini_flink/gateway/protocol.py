@@ -342,6 +342,14 @@ class HttpProtocol(HttpToolsProtocol):
         else:
             self.transport.close()
 
+    def is_at_work(self) -> bool:
+        """Whether a request of it waits for its answer."""
+        return self.phase == WAITING
+
+    def drop(self) -> None:
+        """Others need its place."""
+        self.transport.abort()
+
     def check_deadlines(self, now: float) -> None:
         """End what takes too long. A request that waits for its answer has no deadline here."""
         if self._is_stuck(now):
