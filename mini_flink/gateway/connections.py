@@ -10,6 +10,7 @@ to one tick late. Without connections nothing ticks.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from email.utils import formatdate
 from typing import Protocol
 
@@ -41,10 +42,12 @@ class Connections:
         limits: HttpLimits,
         find_direct: FindDirect,
         state: ServerState,
+        refused: Callable[[int], None],
         max_connections: int | None = None,
     ) -> None:
         """With ``max_connections`` one more takes the place of the oldest that waits for no answer."""
         self.find_direct = find_direct
+        self.refused = refused
         self.max_body_bytes = limits.max_body_bytes
         self.max_header_bytes = limits.max_header_bytes
         self.max_header_fields = limits.max_header_fields

@@ -293,6 +293,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _refuse(self, answer: Answer) -> None:
         """Read no further request; send ``answer`` once the requests before this one have theirs."""
+        self.shared.refused(answer.status)
         behind_others = self._drop_unfinished() if self.phase == BODY else self._is_busy()
         self.last_request = True
         self._enter(DISCARDING, math.inf)

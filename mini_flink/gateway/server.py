@@ -30,6 +30,10 @@ App = Callable[[MutableMapping[str, Any], Any, Any], Awaitable[None]]
 BACKLOG = 2048
 
 
+def _unheard(_: int) -> None:
+    """Nobody counts."""
+
+
 class HttpServer:
     """Serves ``app`` on ``sock``, a bound TCP socket."""
 
@@ -41,12 +45,16 @@ class HttpServer:
         *,
         find_direct: FindDirect,
         max_connections: int | None = None,
+        refused: Callable[[int], None] = _unheard,
     ) -> None:
-        """``find_direct`` says what goes past ASGI."""
+        """``find_direct`` says what goes past ASGI; ``refused`` hears of the status of what never came to
+        the app.
+        """
         self._limits = limits
         self._sock = sock
         self._find_direct = find_direct
         self._max_connections = max_connections
+        self._refused = refused
         self._state = ServerState()
         self._config = plain_config(app)
 
@@ -55,7 +63,9 @@ class HttpServer:
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
         if not self._config.loaded:
             self._config.load()
-        self._connections = Connections(self._limits, self._find_direct, self._state, self._max_connections)
+        self._connections = Connections(
+            self._limits, self._find_direct, self._state, self._refused, self._max_connections
+        )
         make_protocol = functools.partial(
             HttpProtocol, self._connections, self._config, self._state, {}, asyncio.get_running_loop()
         )

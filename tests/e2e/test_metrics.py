@@ -7,6 +7,8 @@ import signal
 import time
 from collections.abc import Callable, Iterable
 
+import httpx
+
 from mini_flink.metrics import Sample, read_metrics
 from tests.e2e.client import post_all
 from tests.e2e.conftest import Serve
@@ -129,3 +131,27 @@ def test_counts_go_on_after_a_kill_and_begin_anew_with_a_new_server(serve: Serve
     until(server, lambda found: total(found, "mini_flink_requests_total", status="400") == 1)
     assert server.stop() == 0
     assert total(samples(server), "mini_flink_requests_total") == 1
+
+
+def test_what_comes_to_no_route_is_counted_too(serve: Serve) -> None:
+    server = serve(JOBS / "measured.py", "--workers", "1", "--gateways", "1", "--max-body-bytes", "1000")
+    server.start()
+    statuses = [
+        httpx.get(f"{server.url}/nowhere").status_code,
+        httpx.put(f"{server.url}/nowhere/else").status_code,
+        httpx.delete(f"{server.url}/pay").status_code,
+        httpx.post(f"{server.url}/pay", content=b"x" * 5000).status_code,
+        httpx.get(f"{server.url}/healthz").status_code,
+    ]
+    assert statuses == [404, 404, 405, 413, 200]
+    counted = {"404": 2, "405": 1, "413": 1, "200": 0}
+
+    def is_there(found: list[Sample]) -> bool:
+        return all(
+            total(found, "mini_flink_requests_total", status=status) == number
+            for status, number in counted.items()
+        )
+
+    until(server, is_there)
+    assert total(samples(server), "mini_flink_requests_total", route="(none)") == 4
+    assert server.stop() == 0
