@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import httpx
 
@@ -155,3 +156,30 @@ def test_what_comes_to_no_route_is_counted_too(serve: Serve) -> None:
     until(server, is_there)
     assert total(samples(server), "mini_flink_requests_total", route="(none)") == 4
     assert server.stop() == 0
+
+
+def test_a_gauge_that_does_not_come_back_is_named_and_its_worker_started_again(tmp_path: Path) -> None:
+    trap = tmp_path / "trap"
+    server = Server(
+        tmp_path,
+        JOBS / "asked.py",
+        "--workers=1",
+        "--gateways=1",
+        "--hang-timeout-ms=2500",
+        args=[str(trap)],
+    )
+    try:
+        server.start()
+        until(server, lambda found: total(found, "mini_flink_user_depth") == 7)
+        since = server.mark()
+        trap.touch()
+        httpx.post(f"{server.url}/add", json={"key": "a"}).raise_for_status()
+        server.until(r"worker 0 .*is waiting for the gauge 'depth' of operator 'add' for \d+ s", since)
+        server.until(r"asked\.py:\d+", since)
+        server.until(r"worker 0 .*died: SIGKILL \(waiting for the gauge 'depth' of operator 'add'", since)
+        server.until_back("worker", 0, since)
+        httpx.post(f"{server.url}/add", json={"key": "a"}).raise_for_status()
+        server.clumsy = True
+        assert server.stop() == 0
+    finally:
+        server.clean_up()
