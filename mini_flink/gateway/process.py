@@ -121,7 +121,9 @@ class GatewayProcess:
         }
         routes, noticed = routes_of(self._plan), self._link.activity.set
         self._app = GatewayApp(routes, self._ingress, metrics, noticed, self._dev)
-        self._server = HttpServer(settings, self._app, sock)
+        self._server = HttpServer(
+            settings, self._app, sock, find_direct=self._app.find_direct, refused=self._app.refusals.count
+        )
         loop = asyncio.get_running_loop()
         loop.add_reader(spec.alive_fd, self._orphaned)
         self._at_close = self._counts()

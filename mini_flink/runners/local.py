@@ -190,7 +190,7 @@ async def _serve_forever(job: TwinJob, graph: JobGraph, settings: Settings, sock
     door = LocalDoor(job, settings)
     door.open(job)
     pump = _Pump(job, door.ingress)
-    server = HttpServer(settings, door.app, sock)
+    server = HttpServer(settings, door.app, sock, find_direct=door.app.find_direct)
     await server.start()
     _say_ready(job, graph, sock)
     try:
