@@ -240,10 +240,12 @@ class Api:
     async def _dead_letters(self, request: Request) -> Response:
         question = {"do": "list", "operator": request.query_params.get("operator")}
         told = await _asked(ask, self._spec.data_dir, "dead_letters", question)
-        if not self._spec.payloads:
-            for letter in told["dead_letters"]:
-                del letter["value"]
-        return JSONResponse({**told, "payloads": self._spec.payloads})
+        letters = [self._without_payload(letter) for letter in told["dead_letters"]]
+        return JSONResponse({**told, "dead_letters": letters, "payloads": self._spec.payloads})
+
+    def _without_payload(self, letter: Mapping[str, Any]) -> dict[str, Any]:
+        """A dead letter as it may be shown."""
+        return {name: each for name, each in letter.items() if name != "value" or self._spec.payloads}
 
     async def _keys(self, request: Request) -> Response:
         uid, given = self._own_node(request.path_params["node"]), request.query_params
