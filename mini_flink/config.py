@@ -139,6 +139,8 @@ class Settings:
             "check",
             "status",
             "top",
+            "drain",
+            "resume",
             "savepoint",
             "rescale",
             "upgrade",

@@ -24,10 +24,11 @@ from mini_flink.admin.drawing import Drawing
 from mini_flink.admin.exposition import CONTENT_TYPE, expose
 from mini_flink.admin.feed import Feed, Viewer
 from mini_flink.admin.guard import BODY_BYTES, Refusal
+from mini_flink.admin.letters import Letters
 from mini_flink.admin.operations import QUESTIONS, Operations, checked, effect
 from mini_flink.admin.sampling import name_of
 from mini_flink.admin.watch import Known, Watch
-from mini_flink.asking import RefusedError, UnavailableError, ask
+from mini_flink.asking import RefusedError, UnavailableError
 from mini_flink.errors import BusyError, FolderError, UsageError
 from mini_flink.runners import keyed_state
 from mini_flink.runners.snapshots import list_all
@@ -60,8 +61,15 @@ class Api:
         self._watch = watch
         self._feed = Feed(watch.hello)
         watch.tell = self._feed.send
-        self._operations = Operations(spec.data_dir, self._feed.send)
+        self._server = keyed_state.server(spec.data_dir)
+        self._letters = Letters(spec.data_dir, payloads=spec.payloads)
+        self._operations = Operations(spec.data_dir, self._tell_operation)
         self.routes = self._table()
+
+    def _tell_operation(self, kind: str, operation: dict[str, Any]) -> None:
+        if str(operation["kind"]).startswith("dlq_"):
+            self._letters.changed()
+        self._feed.send(kind, operation)
 
     def app(self) -> Starlette:
         """The application, without its guard."""
@@ -97,12 +105,29 @@ class Api:
             Entry("GET", f"{v1}/openapi.json", self._openapi, "This description"),
             Entry("GET", f"{v1}/plan", self._plan, "Nodes and edges; the ETag is the plan's hash"),
             Entry("GET", f"{v1}/tick", self._tick, "The latest second: verdict, rates, shares, percentiles"),
+            Entry(
+                "GET",
+                f"{v1}/nodes/{{id:path}}/errors",
+                self._node_errors,
+                "What fails in one node, in groups",
+            ),
             Entry("GET", f"{v1}/nodes/{{id:path}}", self._node, "One node with its subtasks"),
             Entry("GET", f"{v1}/history", self._history, "Series over time: ?series=http.rps,…&range=15m"),
             Entry("GET", f"{v1}/processes", self._processes, "Processes with what they use"),
             Entry("GET", f"{v1}/snapshots", self._snapshots, "Snapshots that are there"),
             Entry("GET", f"{v1}/events", self._events, "What happened lately"),
-            Entry("GET", f"{v1}/deadletters", self._dead_letters, "Records that failed"),
+            Entry(
+                "GET",
+                f"{v1}/deadletters",
+                self._dead_letters,
+                "Records that failed, newest first, 100 at a time: ?operator=&group=&cursor=",
+            ),
+            Entry(
+                "GET", f"{v1}/deadletters/{{id}}", self._dead_letter, "One of them whole, with its traceback"
+            ),
+            Entry(
+                "GET", f"{v1}/errors", self._errors, "What fails, in groups of one place and kind of error"
+            ),
             Entry(
                 "GET",
                 f"{v1}/keys/{{node:path}}",
@@ -238,14 +263,19 @@ class Api:
         return JSONResponse({"events": list(reversed(self._status["events"]))[:ROWS]})
 
     async def _dead_letters(self, request: Request) -> Response:
-        question = {"do": "list", "operator": request.query_params.get("operator")}
-        told = await _asked(ask, self._spec.data_dir, "dead_letters", question)
-        letters = [self._without_payload(letter) for letter in told["dead_letters"]]
-        return JSONResponse({**told, "dead_letters": letters, "payloads": self._spec.payloads})
+        asked = request.query_params
+        found = await self._letters.page(asked.get("operator"), asked.get("group"), asked.get("cursor"))
+        return JSONResponse(found)
 
-    def _without_payload(self, letter: Mapping[str, Any]) -> dict[str, Any]:
-        """A dead letter as it may be shown."""
-        return {name: each for name, each in letter.items() if name != "value" or self._spec.payloads}
+    async def _dead_letter(self, request: Request) -> Response:
+        return JSONResponse(await self._letters.one(request.path_params["id"]))
+
+    async def _errors(self, request: Request) -> Response:
+        return JSONResponse(await self._letters.errors(request.query_params.get("operator")))
+
+    async def _node_errors(self, request: Request) -> Response:
+        uid = self._own_node(request.path_params["id"])
+        return JSONResponse(await self._letters.errors(uid))
 
     async def _keys(self, request: Request) -> Response:
         uid, given = self._own_node(request.path_params["node"]), request.query_params
@@ -254,10 +284,10 @@ class Api:
             raise Refusal(403, "payloads-hidden", f"{hidden}; python -m mini_flink state get KEY shows it")
         state = given.get("state") or None
         if "key" in given:
-            told = await _asked(keyed_state.get, self._spec.data_dir, given["key"], uid, state)
+            told = await _asked(keyed_state.get, self._server, given["key"], uid, state)
         else:
             limit, after = _limit(given.get("limit")), _cursor(given.get("after"))
-            told = await _asked(keyed_state.scan, self._spec.data_dir, uid, state, limit, after)
+            told = await _asked(keyed_state.scan, self._server, uid, state, limit, after)
         return JSONResponse(told)
 
     # --- the stream -------------------------------------------------------------------------------------
@@ -290,7 +320,7 @@ class Api:
 
     async def _operate(self, request: Request) -> Response:
         body = await _body(request)
-        kind, args = checked(body.get("kind"), body.get("args") or {})
+        kind, args = checked(body.get("kind"), body.get("args") or {}, self._spec.job)
         self._check_expected(body.get("expect") or {})
         if body.get("dry_run"):
             text = effect(kind, args, self._last, self._drawing.public)
@@ -308,7 +338,7 @@ class Api:
     async def _savepoint(self, request: Request) -> Response:
         self._own_job(request)
         body = await _body(request)
-        kind, args = checked("savepoint", {"location": body.get("target-directory")})
+        kind, args = checked("savepoint", {"location": body.get("target-directory")}, self._spec.job)
         operation = self._operations.begin(kind, args, _who(request))
         return JSONResponse({"request-id": operation.id}, 202)
 

@@ -17,19 +17,26 @@ Answer = Callable[[Mapping[str, Any]], None]
 class OfWorkers:
     """A question that workers answer: what it is about, what may be asked to be done, what travels along.
 
+    ``gives_work``: those of the deeds after which workers have records to run.
     ``whom`` tells which workers it is for.
     """
 
     subject: str
     deeds: tuple[str, ...]
     fields: tuple[str, ...]
+    gives_work: tuple[str, ...] = ()
     whom: Callable[[ServerPlan, Mapping[str, Any]], Iterable[int]] = owners.all_workers
 
 
 OF_WORKERS: Mapping[str, OfWorkers] = {
-    "dead_letters": OfWorkers("dead letters", ("list", "show", "retry", "drop"), ("ids", "operator")),
+    "dead_letters": OfWorkers(
+        "dead letters", ("list", "show", "retry", "drop"), ("ids", "operator"), gives_work=("retry",)
+    ),
     "state": OfWorkers(
-        "state", ("get", "scan"), ("operator", "state", "key", "limit", "after"), owners.owners_of
+        "state",
+        ("get", "scan"),
+        ("operator", "state", "key", "limit", "after"),
+        whom=owners.owners_of,
     ),
 }
 """By the name under which it is asked; who answers it in a worker stands in ``worker.process``."""

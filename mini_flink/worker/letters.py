@@ -9,7 +9,6 @@ from typing import Any
 from mini_flink import keys, values, wire
 from mini_flink.errors import EXIT_TRY_AGAIN, DecodeError
 from mini_flink.worker.host import Host
-from mini_flink.worker.worker import Worker
 
 VALUE_LIMIT = 200
 WHOLE_VALUE_LIMIT = 16 * 1024
@@ -18,12 +17,12 @@ COMMIT_BYTES = 1 << 20
 """What one commit of many retries may take, so that others are soon served again."""
 
 
-def look(worker: Worker, question: Mapping[str, Any], now: float) -> dict[str, Any]:
+def look(host: Host, index: int, question: Mapping[str, Any], now: float) -> dict[str, Any]:
     """Answer a question about dead letters: ``do`` is list, show, retry or drop.
 
     ``ids`` None means all, ``operator`` narrows them. What was retried or dropped is durable by now.
     """
-    host, ids, operator = worker.host, question["ids"], question["operator"]
+    ids, operator = question["ids"], question["operator"]
     found: dict[bytes, dict[str, Any]] = {}
     for place, packed in host.engine.dead_letters():
         letter = wire.unpack(packed)
@@ -31,7 +30,7 @@ def look(worker: Worker, question: Mapping[str, Any], now: float) -> dict[str, A
             found[place] = letter
     if question["do"] in ("list", "show"):
         limit = VALUE_LIMIT if question["do"] == "list" else WHOLE_VALUE_LIMIT
-        rows = [shown(worker.place.index, letter, limit) for letter in list(found.values())[:LIST_LIMIT]]
+        rows = [shown(index, letter, limit) for letter in list(found.values())[:LIST_LIMIT]]
         return {"dead_letters": rows, "more": len(found) - len(rows)}
     return _settle(host, found, now, retry=question["do"] == "retry")
 
