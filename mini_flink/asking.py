@@ -65,12 +65,15 @@ def ask(
     what: str,
     question: Mapping[str, Any],
     heard: Callable[[Mapping[str, Any]], None] = lambda _: None,
+    waiting: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Ask the server to do something that takes a while, and wait for its end; ``heard`` gets what it tells
-    meanwhile. RefusedError with its reason if it did not do it; UnavailableError if it goes away.
+    meanwhile, ``waiting`` is called now and then. RefusedError with its reason if it did not do it;
+    UnavailableError if it goes away.
     """
     run = running(data_dir)
     for message in _exchange(run, wire.ASK, {"what": what, **question}):
+        waiting()
         if message is None:
             if not procfs.is_alive(Process(run["pid"], run["start_time"])):
                 raise UnavailableError(

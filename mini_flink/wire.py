@@ -51,6 +51,8 @@ LOOK = 34
 LOOKED = 35
 """To and from a worker: a question about what it holds, with a number, and its answer."""
 
+COPYING = 39
+"""From the resharder: how many items it has copied, and of how many."""
 BURIED = 40
 """From a worker: the last record that failed, without what was in it; not more often than it publishes."""
 

@@ -90,7 +90,9 @@ class Desk:
         if reason:
             question.refuse(reason, help="ask again in a moment")
             return
-        number = self._of_workers.begin([worker.name for worker in self._fleet.workers], question.answer)
+        number = self._of_workers.begin(
+            [worker.name for worker in self._fleet.workers], question.answer, question.tell
+        )
         fields = {name: question.data.get(name) for name in asked.fields}
         order = {"id": number, "what": question.what, "do": do, **fields}
         self._fleet.send(self._fleet.workers, wire.LOOK, order)

@@ -26,26 +26,37 @@ OF_WORKERS: Mapping[str, OfWorkers] = {
 """By the name under which it is asked; who answers it in a worker stands in ``worker.process``."""
 
 
+def progress(done: int, total: int, unit: str) -> dict[str, Any]:
+    """What an asker is told of how far something is."""
+    return {"progress": {"done": done, "total": total, "unit": unit}}
+
+
+def _nobody(_: Mapping[str, Any]) -> None:
+    """Hears nothing."""
+
+
 class Questions:
     """At most one question at a time; ``answer`` of the one that is open is called once."""
 
     def __init__(self) -> None:
-        self._number = 0
+        self._number = self._count = 0
         self._waiting: set[str] = set()
         self._told: dict[str, Any] = {}
         self._answer: Answer | None = None
+        self._tell: Answer = _nobody
 
     @property
     def busy(self) -> bool:
         """Whether a question is open."""
         return self._answer is not None
 
-    def begin(self, workers: Iterable[str], answer: Answer) -> int:
-        """Open a question to ``workers``; the number that it carries."""
+    def begin(self, workers: Iterable[str], answer: Answer, tell: Answer = _nobody) -> int:
+        """Open a question to ``workers``; the number that it carries. ``tell`` hears who has answered."""
         self._number += 1
         self._waiting = set(workers)
+        self._count = len(self._waiting)
         self._told = {}
-        self._answer = answer
+        self._answer, self._tell = answer, tell
         return self._number
 
     def take(self, worker: str, data: Mapping[str, Any]) -> None:
@@ -61,6 +72,8 @@ class Questions:
                 self._told[name] = self._told[name] + value if name in self._told else value
         if not self._waiting:
             self._end({"ok": True, **self._told})
+        else:
+            self._tell(progress(self._count - len(self._waiting), self._count, "workers"))
 
     def died(self, worker: str) -> None:
         """A worker ended; if its answer was waited for, nobody knows how far it came."""
