@@ -51,10 +51,10 @@ const Subtasks = ({ node }) => {
   if (node.in_gateway) return html`<p class="empty">Runs in the gateways; it has no subtasks of its own.</p>`;
   const rows = steady.map((each) => ({
     key: each.part,
-    cells: [`p${each.part}`, text(each.process), html`<span class="share"><${Bar} share=${each.busy} /> ${percent(each.busy)}</span>`, rate(each.in), rate(each.out), count(each.failures), hasState(node) ? bytes(each.state_bytes) : NONE],
+    cells: [`p${each.part}`, text(each.process), html`<span class="share"><${Bar} share=${each.busy} /> ${percent(each.busy)}</span>`, rate(each.in), rate(each.out), count(each.failures)],
   }));
   return html`${asked.error ? html`<${Problem}>${asked.error}<//>` : ""}
-    <div ref=${place}><${Table} caption="Subtasks, the busiest first" columns=${["Subtask", "Worker", "Busy", "In", "Out", "Failures", "State"]} rows=${rows} empty="Nothing is known of its subtasks yet." /></div>`;
+    <div ref=${place}><${Table} caption="Subtasks, the busiest first" columns=${["Subtask", "Worker", "Busy", "In", "Out", "Failures"]} rows=${rows} empty="Nothing is known of its subtasks yet." /></div>`;
 };
 
 const Errors = ({ node }) => {

@@ -6,6 +6,8 @@ import { html } from "./html.js";
 import { Copy, Problem, download, useAsked, useSteady } from "./parts.js";
 
 const AT_ONCE = 3000;
+// More different messages of a group are not counted.
+const MANY = 50;
 
 const pageOf = (group, cursor) => api(`deadletters?${new URLSearchParams({ ...(group && { group }), ...(cursor && { cursor }) })}`);
 
@@ -36,7 +38,7 @@ const exported = async (group) => {
   return letters;
 };
 
-export const titleOf = (group) => `${group.type}: ${group.message}${group.messages > 1 ? ` (and ${count(group.messages - 1)} other messages)` : ""}`;
+export const titleOf = (group) => `${group.type}: ${group.message}${group.messages > 1 ? ` (and ${group.messages < MANY ? group.messages - 1 : "many"} other messages)` : ""}`;
 export const whenOf = (group) => {
   const [first, last] = [Date.parse(group.first_seen), Date.parse(group.last_seen)];
   return `first ${clock(first)}, last ${clock(last)} (${ago(Date.now() - last)})`;
@@ -44,7 +46,7 @@ export const whenOf = (group) => {
 
 // Retry, export, drop: of one group, or of all. What is meant are those that are there when the button is
 // pressed, by their ids, and none that comes after; only where they are too many, all that there are.
-const Deeds = ({ group, many, state, open }) => {
+const Deeds = ({ group, many, state, open, children }) => {
   const [said, setSaid] = useState(null);
   const these = group ? "these" : "all";
   const act = (kind) => async () => {
@@ -70,7 +72,7 @@ const Deeds = ({ group, many, state, open }) => {
       (error) => setSaid(error.message),
     );
   };
-  return html`<p class="buttons start">
+  return html`<p class="buttons start">${children}
     <button disabled=${state.readOnly} onClick=${act("dlq_retry")}>Retry ${these} ${count(many)}…</button>
     <button onClick=${take}>Export as JSON</button>
     <button disabled=${state.readOnly} onClick=${act("dlq_drop")}>Drop ${these} ${count(many)}…</button>
@@ -118,8 +120,9 @@ const Group = ({ group, state, open, name }) => {
   return html`<section class="group">
     <h2 title=${`${name} · ${title}`}>${shorten(name, 60)} · ${title} <span class="many">×${count(group.count)}</span></h2>
     <p class="soft">${group.location ?? "before any operator"} · ${whenOf(group)}</p>
-    <${Deeds} group=${group.group} many=${group.count} state=${state} open=${open} />
-    <p><button aria-expanded=${isOpen} onClick=${() => setOpen(!isOpen)}>${isOpen ? "Hide the records" : "Show the records"}</button></p>
+    <${Deeds} group=${group.group} many=${group.count} state=${state} open=${open}>
+      <button aria-expanded=${isOpen} onClick=${() => setOpen(!isOpen)}>${isOpen ? "Hide the records" : "Show the records"}</button>
+    <//>
     ${isOpen ? html`<${Records} group=${group} state=${state} open=${open} />` : ""}
   </section>`;
 };
