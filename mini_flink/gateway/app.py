@@ -28,7 +28,7 @@ from mini_flink.gateway.bodies import (
     value_maker,
 )
 from mini_flink.gateway.dev import DevDoor
-from mini_flink.gateway.meter import RouteMeter
+from mini_flink.gateway.meter import RefusalMeter, RouteMeter
 from mini_flink.gateway.port import (
     NO_BODY_STATUSES,
     Answer,
@@ -54,7 +54,7 @@ class SourceEndpoint:
         self, route: SourceRoute, ingress: Ingress, meter: RouteMeter, dev: DevDoor | None = None
     ) -> None:
         self._meter = meter
-        self._submit = self._let_in if dev is None else dev.looks_on(self._let_in, route.body)
+        self._submit = self._let_in if dev is None else dev.looks_on(self._let_in, route)
         self._source = route.source
         self._ingress = ingress
         if route.body == "request":
@@ -134,6 +134,7 @@ class GatewayApp:
         self._dev = dev
         registry = metrics or Registry()
         meters = {path: RouteMeter(registry, path, noticed) for path in {route.path for route in routes}}
+        self.refusals = RefusalMeter(registry, noticed)
         self._table = RouteTable(
             [(route, SourceEndpoint(route, ingress, meters[route.path], dev)) for route in routes]
         )
@@ -163,6 +164,8 @@ class GatewayApp:
         method = scope["method"]
         found = self._resolve(method, scope["raw_path"])
         if isinstance(found, Answer):
+            if scope["path"] not in self._own_paths:
+                self.refusals.count(found.status)
             expected = any(name == b"expect" for name, _ in scope["headers"])
             if expected or await _read_body(receive) is not None:
                 if self._dev is not None:

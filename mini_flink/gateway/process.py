@@ -26,6 +26,7 @@ from mini_flink.config import Settings
 from mini_flink.core.base import Identity
 from mini_flink.core.pending import PendingMap
 from mini_flink.errors import EXIT_INTERNAL, MiniFlinkError
+from mini_flink.example_body import example_body
 from mini_flink.failures import FailureLog, render_error, render_running
 from mini_flink.faults import crash_point
 from mini_flink.gateway.app import GatewayApp, exchange
@@ -120,7 +121,9 @@ class GatewayProcess:
         }
         routes, noticed = routes_of(self._plan), self._link.activity.set
         self._app = GatewayApp(routes, self._ingress, metrics, noticed, self._dev)
-        self._server = HttpServer(settings, self._app, sock)
+        self._server = HttpServer(
+            settings, self._app, sock, find_direct=self._app.find_direct, refused=self._app.refusals.count
+        )
         loop = asyncio.get_running_loop()
         loop.add_reader(spec.alive_fd, self._orphaned)
         self._at_close = self._counts()
@@ -150,7 +153,9 @@ class GatewayProcess:
     def _dev_door(self) -> DevDoor:
         """Lines are for a terminal only."""
         says = self._settings.access_log and not console.is_json() and os.isatty(2)
-        dev = DevDoor(self._spec.page_url, _say_answered if says else None)
+        sources = self._plan.request_sources
+        examples = {source.number: example_body(self._graph, source.node) for source in sources}
+        dev = DevDoor(self._spec.page_url, _say_answered if says else None, examples)
         self._ingress.watch_keys(dev.hear_key)
         return dev
 

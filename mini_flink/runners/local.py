@@ -11,6 +11,7 @@ import os
 import socket
 import sys
 import time
+from dataclasses import replace
 from types import ModuleType
 
 from mini_flink import config_layers
@@ -49,6 +50,9 @@ def run(graph: JobGraph) -> None:
 
 def _run(graph: JobGraph) -> None:
     settings = config_layers.resolve({}, environment=os.environ, directory=os.getcwd())
+    settings = replace(
+        settings, dev=False
+    )  # what failures show to clients is for `serve`, which sees to whom
     job = TwinJob(graph, settings, settings.workers or 1, say)
     job.start()
     if job.plan.request_sources:
@@ -186,7 +190,7 @@ async def _serve_forever(job: TwinJob, graph: JobGraph, settings: Settings, sock
     door = LocalDoor(job, settings)
     door.open(job)
     pump = _Pump(job, door.ingress)
-    server = HttpServer(settings, door.app, sock)
+    server = HttpServer(settings, door.app, sock, find_direct=door.app.find_direct)
     await server.start()
     _say_ready(job, graph, sock)
     try:

@@ -244,4 +244,4 @@ class Host:
             if not outcomes:
                 return
             for outcome in outcomes:
-                self._take_outcome(outcome.name, outcome.error, 0.0)
+                self._take_outcome(outcome.name, outcome.error, self._now)

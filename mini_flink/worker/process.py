@@ -114,6 +114,7 @@ class WorkerProcess:
         self._lock = FolderLock.evict(str(Path(spec.folder or "") / "lock"))
         self._page = Page(spec.page_path, spec.incarnation)
         metrics = Registry(lambda text: console.event("warn", text, name="metrics.unpublished"))
+        metrics.asking = self._page.ask
         self._publisher = Publisher(beside(spec.page_path), metrics)
         self._state_bytes = metrics.gauge(STATE_BYTES, help="What the table takes of its file.")
         self._background = ThreadBackground()

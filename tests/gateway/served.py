@@ -165,7 +165,7 @@ class Served:
         self.ingress = Echo(self.loop)
         find_direct = (lambda method, url: None) if lane == "asgi" else None
         app = GatewayApp(routes, self.ingress)
-        self.server = HttpServer(limits, app, listener, find_direct=find_direct)
+        self.server = HttpServer(limits, app, listener, find_direct=find_direct or app.find_direct)
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self.thread.start()
         self.run(self.server.start())
