@@ -36,8 +36,10 @@ from mini_flink.gateway.port import (
     Headers,
     Ingress,
     Refused,
+    Trace,
 )
 from mini_flink.gateway.routes import HEALTH_PATH, OWN_PATHS, RouteTable, SourceRoute
+from mini_flink.gateway.tracing import RequestTracer
 from mini_flink.gateway.wire_format import sendable
 from mini_flink.json_codec import BodyError
 from mini_flink.metrics import Registry
@@ -61,20 +63,22 @@ class SourceEndpoint:
 
     def submit(self, incoming: Incoming, done: Done) -> None:
         """Hand the request in; ``done`` gets its answer, at once if it is refused."""
-        done = self._watch(done)
+        self._submit(incoming, self._watch(done), None)
+
+    def _submit(self, incoming: Incoming, done: Done, trace: Trace | None) -> None:
         try:
-            self._take(incoming, done)
+            self._take(incoming, done, trace)
         except Exception as error:  # the HTTP boundary
             done(_refusal(error))
 
-    def _take_value(self, incoming: Incoming, done: Done) -> None:
+    def _take_value(self, incoming: Incoming, done: Done, trace: Trace | None) -> None:
         value = self._make_value(incoming)
-        self._ingress.submit(self._source, value, time.time_ns() // 1_000_000, done)
+        self._ingress.submit(self._source, value, time.time_ns() // 1_000_000, done, trace)
 
-    def _take_request(self, incoming: Incoming, done: Done) -> None:
+    def _take_request(self, incoming: Incoming, done: Done, trace: Trace | None) -> None:
         timestamp_ms = time.time_ns() // 1_000_000
         make_request = self._prepare_request(incoming, timestamp_ms)
-        self._ingress.submit_request(self._source, make_request, timestamp_ms, done)
+        self._ingress.submit_request(self._source, make_request, timestamp_ms, done, trace)
 
     def direct(
         self, method: str, path: str, path_params: Mapping[str, Any], query_string: bytes
@@ -85,6 +89,26 @@ class SourceEndpoint:
             self.submit(Incoming(method, path, path_params, query_string, headers, body), done)
 
         return submit
+
+
+class TracedEndpoint(SourceEndpoint):
+    """The same where some requests are traced."""
+
+    def __init__(
+        self, route: SourceRoute, ingress: Ingress, meter: RouteMeter, tracer: RequestTracer
+    ) -> None:
+        super().__init__(route, ingress, meter)
+        self._path = route.path
+        self._tracer = tracer
+
+    def submit(self, incoming: Incoming, done: Done) -> None:
+        done = self._watch(done)
+        trace = self._tracer.begin(self._path, incoming)
+        if trace is None:
+            self._submit(incoming, done, None)
+            return
+        with trace.current():
+            self._submit(incoming, trace.watch(done), trace)
 
 
 def _refusal(error: Exception) -> Answer:
@@ -106,7 +130,10 @@ def _unnoticed() -> None:
 
 
 class GatewayApp:
-    """All inputs of a job behind one ASGI callable; ``noticed`` hears of each answer of theirs."""
+    """All inputs of a job behind one ASGI callable; ``noticed`` hears of each answer of theirs.
+
+    ``tracer`` traces some of the requests.
+    """
 
     def __init__(
         self,
@@ -114,13 +141,19 @@ class GatewayApp:
         ingress: Ingress,
         metrics: Registry | None = None,
         noticed: Callable[[], None] = _unnoticed,
+        tracer: RequestTracer | None = None,
     ) -> None:
         self._ingress = ingress
         registry = metrics or Registry()
         meters = {path: RouteMeter(registry, path, noticed) for path in {route.path for route in routes}}
-        self._table = RouteTable(
-            [(route, SourceEndpoint(route, ingress, meters[route.path])) for route in routes]
-        )
+
+        def endpoint(route: SourceRoute) -> SourceEndpoint:
+            meter = meters[route.path]
+            if tracer is None:
+                return SourceEndpoint(route, ingress, meter)
+            return TracedEndpoint(route, ingress, meter, tracer)
+
+        self._table = RouteTable([(route, endpoint(route)) for route in routes])
         self._own_paths = frozenset(path for path in OWN_PATHS if not self._table.has_path(path))
 
         self._direct = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from mini_flink import ids, keys, wire
@@ -17,7 +17,8 @@ LETTER_FORMAT = 1
 class Undertaker:
     """Buries the failed records of one worker. ``say`` prints.
 
-    ``uids`` names operators by their numbers, ``locations`` says where those of this job were made.
+    ``uids`` names operators by their numbers, ``locations`` says where those of this job were made,
+    ``trace_id`` which trace the record at hand belongs to.
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class Undertaker:
         locations: Mapping[int, Location],
         log: FailureLog,
         say: Say,
+        trace_id: Callable[[], str] = str,
     ) -> None:
         self._worker = worker
         self._incarnation = incarnation
@@ -37,6 +39,7 @@ class Undertaker:
         self._locations = locations
         self._log = log
         self._say = say
+        self._trace_id = trace_id
         self._count = 0
 
     def bury(self, record: wire.Record, error: RecordError, now_ms: int) -> tuple[str, str, bytes]:
@@ -50,7 +53,8 @@ class Undertaker:
         request_id = self._request_id(record)
         key = _key_text(record.key)
         made = error.location or self._locations.get(record.stage)
-        self._tell(self._log.record(Failure(operator, cause, key, request_id, error_id, made), now_ms))
+        failure = Failure(operator, cause, key, request_id, error_id, made, self._trace_id())
+        self._tell(self._log.record(failure, now_ms))
         return error_id, operator, self._letter(record, error_id, operator, describe(cause, made), now_ms)
 
     def _bury_unrouted(self, record: wire.Record, now_ms: int) -> tuple[str, str, bytes]:
