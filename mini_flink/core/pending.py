@@ -206,19 +206,12 @@ class PendingMap(Generic[Token]):
         return self._submit(token, (stage, subtask, key, value), worker, timeout_s, now, now_ms, context)
 
     def submit_failed(
-        self,
-        token: Token,
-        stage: int,
-        value: bytes,
-        timeout_s: float,
-        now: float,
-        now_ms: int,
-        context: bytes = b"",
+        self, token: Token, stage: int, value: bytes, timeout_s: float, now: float, now_ms: int
     ) -> int:
         """Take in a request whose key selector raised: a worker buries it and answers."""
         worker = self._next_request % len(self._links)
         target = (stage, wire.FAILED_BEFORE_ROUTING, None, value)
-        return self._submit(token, target, worker, timeout_s, now, now_ms, context)
+        return self._submit(token, target, worker, timeout_s, now, now_ms, b"")
 
     def _submit(
         self,

@@ -268,13 +268,14 @@ class GatewayIngress:
         incarnation = pending.identity.incarnation
         error_id = f"g{pending.slot:x}-{incarnation:x}-{self._failed_count:x}"
         request_id = self._request_id(pending.next_request)
-        trace_id, context = ("", b"") if trace is None else (trace.trace_id, trace.context)
+        trace_id = "" if trace is None else trace.trace_id
         failure = Failure(target.uid, error, "", request_id, error_id, target.location, trace_id)
         self.tell(self._failures.record(failure, timestamp_ms))
         value = wire.pack([error_id, target.uid, describe(error, target.location), encoded])
-        pending.submit_failed(done, target.stage, value, target.timeout_s, now, timestamp_ms, context)
+        pending.submit_failed(done, target.stage, value, target.timeout_s, now, timestamp_ms)
         if trace is not None:
             trace.let_in(request_id)
+            trace.failed(error, error_id)
 
     def tell(self, notices: Iterable[Notice]) -> None:
         """Say them."""

@@ -62,6 +62,9 @@ class Trace(Protocol):
     def let_in(self, request_id: str) -> None:
         """It is on its way."""
 
+    def failed(self, error: BaseException, error_id: str) -> None:
+        """Its key selector raised: no stage runs it."""
+
 
 class Ingress(Protocol):
     """Where requests go. Both ``submit`` methods return at once and promise that ``done`` is called once,

@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager
 from mini_flink.gateway.bodies import Incoming
 from mini_flink.gateway.port import Answer, Done, Trace
 from mini_flink.tracing import context
-from mini_flink.tracing.base import Attributes, Span, Tracing
+from mini_flink.tracing.base import Attributes, Span, Tracing, tell_failure
 
 RESPONSE_HEADER = b"traceresponse"
 
@@ -75,6 +75,9 @@ class RequestTrace(Trace):
             self._span.event("let in", {})
         self._span.set(known)
 
+    def failed(self, error: BaseException, error_id: str) -> None:
+        tell_failure(self._span, error, error_id)
+
     def watch(self, done: Done) -> Done:
         """``done``, whose answer ends the span and names it."""
 
@@ -89,6 +92,6 @@ class RequestTrace(Trace):
         known: Attributes = {"http.response.status_code": status}
         if status >= 500:
             known = {**known, "error.type": str(status)}
-            self._span.fail("")
+            self._span.fail(f"answered {status}")
         self._span.set(known)
         self._span.end()

@@ -6,9 +6,12 @@ recorded: nothing here samples. All is called by the loop of a process, and retu
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Literal, Protocol
+
+from mini_flink.failures import type_name
 
 Value = str | int | float | Sequence[str]
 Attributes = Mapping[str, Value]
@@ -33,6 +36,15 @@ class Span(Protocol):
 
     def end(self) -> None:
         """Now, once; after it nothing more can be said."""
+
+
+def tell_failure(span: Span, error: BaseException, error_id: str) -> None:
+    """User code raised: its lines, as the log tells programs, not its words, which often quote a record."""
+    kind = type_name(error)
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    span.event("exception", {"exception.type": kind, "exception.stacktrace": f"{frames}{kind}"})
+    span.set({"mini_flink.error_id": error_id, "error.type": kind})
+    span.fail(kind)
 
 
 class Tracing(Protocol):

@@ -11,7 +11,6 @@ request waited for, and nothing of other traces.
 from __future__ import annotations
 
 import time
-import traceback
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,9 +18,8 @@ from contextlib import contextmanager
 from mini_flink import ids, keys, wire
 from mini_flink.core.base import Meter, Ran
 from mini_flink.errors import RecordError
-from mini_flink.failures import type_name
 from mini_flink.plan import Plan
-from mini_flink.tracing.base import Attributes, Span, Tracing, Value
+from mini_flink.tracing.base import Attributes, Span, Tracing, Value, tell_failure
 from mini_flink.tracing.context import decode
 
 
@@ -82,16 +80,8 @@ class WorkerTracer:
             self._span.event("dropped: its request's deadline has passed", {})
 
     def failed(self, error: RecordError, error_id: str) -> None:
-        """As the log tells programs: with the lines, without the words, which often quote the record."""
-        if self._span is None:
-            return
-        cause: BaseException = error.__cause__ or error
-        kind = type_name(cause)
-        frames = "".join(traceback.format_tb(cause.__traceback__))
-        told = {"exception.type": kind, "exception.stacktrace": f"{frames}{kind}"}
-        self._span.event("exception", told)
-        self._span.set({"mini_flink.error_id": error_id, "error.type": kind})
-        self._span.fail(kind)
+        if self._span is not None:
+            tell_failure(self._span, error.__cause__ or error, error_id)
 
     # --- commits ------------------------------------------------------------------------------------------
 
