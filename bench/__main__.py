@@ -1,8 +1,8 @@
 """``python -m bench``: mini_flink beside a bare Starlette handler (baseline) and a bare echo (ceiling).
 
 Needs wrk, and a machine that does nothing else meanwhile: about three minutes per round. ``python -m bench
-snapshots``, ``rescale`` and ``upgrade`` measure what these cost those who are served meanwhile; each has
-options of its own.
+snapshots``, ``rescale``, ``upgrade`` and ``metrics`` measure what these cost those who are served meanwhile;
+each has options of its own.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from bench import changeovers, report, snapshots
+from bench import changeovers, costs, report, snapshots
 from bench.rounds import run_rounds
 from bench.servers import KINDS, Kind
 
@@ -28,6 +28,8 @@ def main() -> int:
     match sys.argv[1:]:
         case ["snapshots", *arguments]:
             return snapshots.main(arguments)
+        case ["metrics", *arguments]:
+            return costs.main(arguments)
         case ["rescale" | "upgrade" as kind, *arguments]:
             return changeovers.main(kind, arguments)
     options = _parser().parse_args()

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,9 +92,11 @@ class Server:
 
 
 @contextmanager
-def running(kind: Kind, extra_options: tuple[str, ...] = ()) -> Iterator[Server]:
+def running(
+    kind: Kind, extra_options: tuple[str, ...] = (), environment: Mapping[str, str] = {}
+) -> Iterator[Server]:
     """A server on a fresh folder, from its start to its end."""
-    with folder_for(kind) as folder, serving(kind, folder, extra_options) as server:
+    with folder_for(kind) as folder, serving(kind, folder, extra_options, environment) as server:
         yield server
 
 
@@ -109,11 +111,13 @@ def folder_for(kind: Kind) -> Iterator[Path]:
 
 
 @contextmanager
-def serving(kind: Kind, folder: Path, extra_options: tuple[str, ...] = ()) -> Iterator[Server]:
+def serving(
+    kind: Kind, folder: Path, extra_options: tuple[str, ...] = (), environment: Mapping[str, str] = {}
+) -> Iterator[Server]:
     """A server on ``folder``, from its start to its end."""
     began = time.monotonic()
     if kind.is_mini_flink:
-        process, port = _start_mini_flink(kind, folder, extra_options)
+        process, port = _start_mini_flink(kind, folder, extra_options, environment)
     else:
         process, port = _start_uvicorn(kind, folder)
     try:
@@ -132,11 +136,11 @@ def _start_uvicorn(kind: Kind, folder: Path) -> tuple[subprocess.Popen[bytes], i
 
 
 def _start_mini_flink(
-    kind: Kind, folder: Path, extra_options: tuple[str, ...]
+    kind: Kind, folder: Path, extra_options: tuple[str, ...], environment: Mapping[str, str]
 ) -> tuple[subprocess.Popen[bytes], int]:
     data_dir = folder / "data"
     options = ["--port", "0", "--data-dir", str(data_dir), *kind.options, *extra_options]
-    process = _spawn(["mini_flink", "serve", kind.module, *options], folder)
+    process = _spawn(["mini_flink", "serve", kind.module, *options], folder, environment)
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
@@ -147,7 +151,9 @@ def _start_mini_flink(
     raise ServerFailed(f"{kind.name} told no port; it said:\n{log_of(folder)}")
 
 
-def _spawn(arguments: list[str], folder: Path) -> subprocess.Popen[bytes]:
+def _spawn(
+    arguments: list[str], folder: Path, environment: Mapping[str, str] = {}
+) -> subprocess.Popen[bytes]:
     with open(folder / "log", "ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", *arguments],
@@ -156,7 +162,7 @@ def _spawn(arguments: list[str], folder: Path) -> subprocess.Popen[bytes]:
             stderr=log,
             cwd=Path(__file__).parent.parent,
             start_new_session=True,
-            env={"MINI_FLINK_ADMIN": "false", **os.environ},
+            env={"MINI_FLINK_ADMIN": "false", **os.environ, **environment},
         )
 
 

@@ -48,7 +48,7 @@ class RefusedError(MiniFlinkError):
 
 def query(data_dir: str) -> dict[str, Any]:
     """What the server on ``data_dir`` says of itself: see ``supervisor.report``. At most 2 s."""
-    run = _running(data_dir)
+    run = running(data_dir)
     deadline = time.monotonic() + ANSWER_S
     for message in _exchange(run, wire.STATUS, {}):
         if message is not None and message.kind == wire.STATUS_REPLY:
@@ -69,7 +69,7 @@ def ask(
     """Ask the server to do something that takes a while, and wait for its end; ``heard`` gets what it tells
     meanwhile. RefusedError with its reason if it did not do it; UnavailableError if it goes away.
     """
-    run = _running(data_dir)
+    run = running(data_dir)
     for message in _exchange(run, wire.ASK, {"what": what, **question}):
         if message is None:
             if not procfs.is_alive(Process(run["pid"], run["start_time"])):
@@ -96,7 +96,8 @@ def is_running(data_dir: str) -> bool:
     return run is not None and procfs.is_alive(Process(run["pid"], run["start_time"]))
 
 
-def _running(data_dir: str) -> dict[str, Any]:
+def running(data_dir: str) -> dict[str, Any]:
+    """Where the server on ``data_dir`` is found: its run.json; UnavailableError if none runs there."""
     run = read_run(data_dir)
     if run is None or not procfs.is_alive(Process(run["pid"], run["start_time"])):
         raise UnavailableError(

@@ -118,6 +118,7 @@ BATCHES = "Batches and channels"
 ADMIN = "Admin"
 TRACING = "Tracing"
 MESSAGES = "Messages"
+DEVELOPMENT = "Development"
 
 LOOKS_INTO_SNAPSHOTS = ("snapshot list", "snapshot show", "snapshot verify")
 
@@ -140,6 +141,7 @@ class Settings:
             "serve",
             "check",
             "status",
+            "top",
             "savepoint",
             "rescale",
             "upgrade",
@@ -280,7 +282,10 @@ class Settings:
         maximum=65535,
     )
     admin_token_file: str | None = _option(
-        None, "file with the token that is wanted; else systemd's credential admin-token", group=ADMIN
+        None,
+        "file with the token that is wanted; else systemd's credential admin-token",
+        group=ADMIN,
+        commands=("serve", "top"),
     )
 
     trace_ratio: float = _option(
@@ -300,6 +305,15 @@ class Settings:
         "json = an object a line; auto: in journal and container",
         group=MESSAGES,
         choices=("auto", "text", "json"),
+    )
+
+    dev: bool = _option(
+        False,
+        "reload the job when it is saved, show failures to clients; on 127.0.0.1 only",
+        group=DEVELOPMENT,
+    )
+    access_log: bool = _option(
+        True, "with --dev and on a terminal: a line for each request", group=DEVELOPMENT
     )
 
     origins: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)

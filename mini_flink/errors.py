@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import signal
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 EXIT_USAGE = 2
@@ -62,6 +63,19 @@ class MiniFlinkError(Exception):
             *([f"  --> {location}"] if location else []),
             *([f"  = help: {self.help}"] if self.help else []),
         ]
+
+
+class ChangedFilesError(MiniFlinkError):
+    """Files are there that say something else than what is to be written; they may have been edited."""
+
+    exit_code = EXIT_TRY_AGAIN
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        super().__init__(
+            "files are there that say something else; nothing was written",
+            help="look at them, and let them be written anew with --force",
+        )
+        self.details = tuple(paths)
 
 
 class JobError(MiniFlinkError):

@@ -15,10 +15,20 @@ from types import FrameType
 from typing import Any
 
 from mini_flink.errors import Location, MiniFlinkError
-from mini_flink.source import Frame, frames, picture, picture_of_operator, running_frames, users_frames
+from mini_flink.source import (
+    Frame,
+    excerpt,
+    frames,
+    picture,
+    picture_of_operator,
+    running_frames,
+    users_frames,
+)
 
 TEXT_LIMIT = 200
 RECORD_LINES = 10
+RECORD_LIMIT = 2000
+EXPLAINED_FRAMES = 10
 ERROR_LINES = 8
 DETAIL_LINES = 20
 TRACE_LINES = 1000
@@ -87,6 +97,35 @@ def describe(exception: BaseException, made: Location | None = None) -> dict[str
         "message": message_of(exception),
         "frames": [f"{frame.file}:{frame.line} {frame.function}" for frame in where],
     }
+
+
+def explain(exception: BaseException, made: Location | None = None) -> dict[str, Any]:
+    """Plain data for whoever develops the job: ``error``, ``location``, and the user's ``frames``, innermost
+    first, each with its source line and the carets under the expression.
+    """
+    where = users_frames(exception.__traceback__)[::-1]
+    if not where and made is not None:
+        where = [Frame(made.file, made.line, made.function)]
+    return {
+        "error": summary(exception),
+        "location": where[0].place if where else "",
+        "frames": [_explained(frame) for frame in where[:EXPLAINED_FRAMES]],
+    }
+
+
+def _explained(frame: Frame) -> dict[str, str]:
+    source, carets = excerpt(frame)
+    column = "" if frame.start is None else f":{frame.start + 1}"
+    return {"place": frame.place + column, "function": frame.function, "source": source, "caret": carets}
+
+
+def preview(value: object) -> str:
+    """A record to read: cut, on one line, even if its own ``__repr__`` raises."""
+    try:
+        text = repr(value)
+    except Exception as error:  # the user's own __repr__
+        text = f"<its text raised {type(error).__name__}>"
+    return printable(text, RECORD_LIMIT)
 
 
 def summary(exception: BaseException) -> str:

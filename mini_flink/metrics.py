@@ -145,7 +145,13 @@ class Histogram:
     def observe(self, value: int, times: int = 1) -> None:
         """A value was seen, so many times."""
         self.sum += value * times
-        self.buckets[bucket_of(value)] += times
+        # As bucket_of, here once more: for each request and commit a call less.
+        if value < _SUB_BUCKETS:
+            self.buckets[value if value > 0 else 0] += times
+            return
+        shift = value.bit_length() - _SUB_BUCKETS_BITS - 1
+        index = (shift << _SUB_BUCKETS_BITS) + (value >> shift)
+        self.buckets[index if index < _LAST else _LAST] += times
 
     def observe_seconds(self, seconds: float, times: int = 1) -> None:
         """A time was seen, so many times."""

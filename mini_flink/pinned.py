@@ -65,6 +65,10 @@ class PinnedSources:
             raise storage_error(path, error) from error
         return path
 
+    def texts(self) -> dict[str, bytes]:
+        """What was read, by file."""
+        return {module.file: module.source for module in self._modules.values()}
+
     def install(self) -> None:
         """From now on the user's modules come from here."""
         # Built-in modules go before the user's files, as they do without it.

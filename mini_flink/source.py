@@ -148,18 +148,25 @@ def picture_of_operator(name: str, made: Location) -> list[str]:
     return _drawn(f"  --> operator {name!r}, made at {frame.place}", frame)
 
 
-def _drawn(arrow: str, frame: Frame) -> list[str]:
+def excerpt(frame: Frame) -> tuple[str, str]:
+    """The source line of a frame, and the carets that stand under its expression; each may be empty."""
     text = linecache.getline(frame.file, frame.line).rstrip()
-    if not text:
-        return [arrow]
     stripped = text.lstrip()
     indent = len(text) - len(stripped)
+    start, end = frame.start, frame.end
+    if not text or start is None or end is None or not indent <= start < indent + SOURCE_LIMIT:
+        return _shown(stripped), ""
+    width = max(1, min(end, indent + SOURCE_LIMIT) - start)
+    return _shown(stripped), " " * (start - indent) + "^" * width
+
+
+def _drawn(arrow: str, frame: Frame) -> list[str]:
+    text, carets = excerpt(frame)
+    if not text:
+        return [arrow]
     margin = " " * len(str(frame.line))
-    lines = [arrow, f"{margin} |", f"{frame.line} | {_shown(stripped)}"]
-    if frame.start is not None and frame.end is not None and indent <= frame.start < indent + SOURCE_LIMIT:
-        width = max(1, min(frame.end, indent + SOURCE_LIMIT) - frame.start)
-        lines.append(f"{margin} | {' ' * (frame.start - indent)}{'^' * width}")
-    return lines
+    lines = [arrow, f"{margin} |", f"{frame.line} | {text}"]
+    return [*lines, f"{margin} | {carets}"] if carets else lines
 
 
 def _in(function: str) -> str:

@@ -34,7 +34,8 @@ class ProcessSpec:
     those that a rescale set. ``mode`` says how it begins: ``"serve"``, ``"paused"`` (a worker runs nothing, a
     gateway lets nobody in, before it is told to go), ``"standby"`` (a gateway does not even accept), or
     ``"trial"`` (a worker keeps nothing of what it does). ``task`` is what a resharder is to do. ``sources``
-    is the file with the user's modules as they are to be run; empty: as they are on disk now.
+    is the file with the user's modules as they are to be run; empty: as they are on disk now. ``page_url`` is
+    where the page of operators is.
     """
 
     role: str
@@ -66,6 +67,7 @@ class ProcessSpec:
     listen_fd: int = -1
     sources: str = ""
     job_name: str = ""
+    page_url: str = ""
     format: int = 1
 
     @classmethod

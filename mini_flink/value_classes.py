@@ -33,6 +33,30 @@ class _Codec(Protocol):
     def put_together(self, content: Any) -> Any: ...
 
 
+@dataclasses.dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Plain:
+    """What is stored of an object, for whoever only looks: its class is not needed, and no code of it runs.
+
+    ``content`` holds the fields by name, a member's name, or what else the class is stored as.
+    """
+
+    reference: str
+    content: Any
+
+    @property
+    def name(self) -> str:
+        """The class without its module."""
+        return str(self.reference).rpartition(":")[2]
+
+    def __repr__(self) -> str:
+        content = self.content
+        if type(content) is dict:
+            return f"{self.name}({', '.join(f'{name}={value!r}' for name, value in content.items())})"
+        if type(content) is str:
+            return f"{self.name}.{content}"
+        return f"{self.name}({content!r})"
+
+
 def take_apart(value: object) -> tuple[str, Any]:
     """The stored name of the class of ``value`` and its content: fields by name, or the member's name.
 

@@ -71,10 +71,25 @@ def decode(data: bytes) -> Any:
     return _first_reader.unpack(data)
 
 
+def decode_plain(data: bytes) -> Any:
+    """``decode`` without the job's classes, and so without any code of theirs: see ``value_classes.Plain``."""
+    return _plain_reader.unpack(data)
+
+
 def decode_many(data: bytes) -> list[Any]:
     """The values of encodings written one after another; raises DecodeError."""
+    return _read_many(data, _first_reader, len(data))
+
+
+def decode_many_plain(data: bytes, enough: int) -> tuple[list[Any], bool]:
+    """``decode_many`` as ``decode_plain`` does it, up to ``enough`` bytes; and whether that is all."""
+    values = _read_many(data, _plain_reader, enough)
+    return values, len(data) <= enough
+
+
+def _read_many(data: bytes, reader: _Reader, enough: int) -> list[Any]:
     unpacker = msgpack.Unpacker(
-        ext_hook=_first_reader.restore,
+        ext_hook=reader.restore,
         strict_map_key=False,
         unicode_errors="surrogatepass",
         max_buffer_size=max(len(data), 1),
@@ -82,7 +97,7 @@ def decode_many(data: bytes) -> list[Any]:
     unpacker.feed(data)
     values = []
     try:
-        while unpacker.tell() < len(data):
+        while unpacker.tell() < min(enough, len(data)):
             values.append(unpacker.unpack())
     except DecodeError:
         raise
@@ -237,10 +252,11 @@ _MALFORMED = (
 
 
 class _Reader:
-    """Unpacks what stands inside ``depth`` extensions."""
+    """Unpacks what stands inside ``depth`` extensions; ``put_together`` makes the objects of classes."""
 
-    def __init__(self, depth: int) -> None:
+    def __init__(self, depth: int, put_together: Callable[[Any, Any], Any]) -> None:
         self._depth = depth
+        self._put_together = put_together
         self._below: _Reader | None = None
 
     def unpack(self, data: bytes) -> Any:
@@ -262,7 +278,7 @@ class _Reader:
             below = self._descend()
         if code == _INSTANCE:
             reference, content = below.unpack(payload)
-            return value_classes.put_together(reference, content)
+            return self._put_together(reference, content)
         extension = value_types.BY_CODE.get(code)
         if extension is None:
             raise DecodeError(f"a stored value has the unknown type code {code}")
@@ -273,7 +289,7 @@ class _Reader:
             raise DecodeError(
                 f"a stored value has more than {MAX_NESTED_EXTENSIONS} extensions inside each other"
             )
-        self._below = _Reader(self._depth + 1)
+        self._below = _Reader(self._depth + 1, self._put_together)
         return self._below
 
     def _unpack_deep(self, data: bytes) -> Any:
@@ -299,4 +315,5 @@ def _malformed(error: Exception) -> DecodeError:
 
 _first_writer: Final = _Writer(0, None)
 _surrogate_writer: Final = _Writer(0, "surrogatepass")
-_first_reader: Final = _Reader(0)
+_first_reader: Final = _Reader(0, value_classes.put_together)
+_plain_reader: Final = _Reader(0, value_classes.Plain)

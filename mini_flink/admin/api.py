@@ -24,7 +24,7 @@ from mini_flink.admin.drawing import Drawing
 from mini_flink.admin.exposition import CONTENT_TYPE, expose
 from mini_flink.admin.feed import Feed, Viewer
 from mini_flink.admin.guard import BODY_BYTES, Refusal
-from mini_flink.admin.operations import Operations, checked, effect
+from mini_flink.admin.operations import QUESTIONS, Operations, checked, effect
 from mini_flink.admin.sampling import name_of
 from mini_flink.admin.watch import Known, Watch
 from mini_flink.asking import RefusedError, UnavailableError, ask
@@ -144,7 +144,10 @@ class Api:
         return JSONResponse({"ok": fresh, "age_s": age_s}, 200 if fresh else 503)
 
     async def _metrics(self, _: Request) -> Response:
-        text = expose(self._known.reading, self._feed.viewers)
+        reading = self._known.reading
+        if time.monotonic() - reading.at_s >= STALE_S:
+            raise Refusal(503, "stale", "the supervisor does not answer: nothing is known of this moment")
+        text = expose(reading, self._feed.viewers)
         return Response(text, headers={"content-type": CONTENT_TYPE})
 
     async def _overview(self, _: Request) -> Response:
@@ -261,7 +264,7 @@ class Api:
     # --- changes ----------------------------------------------------------------------------------------
 
     async def _ops(self, _: Request) -> Response:
-        return JSONResponse({"ops": self._operations.all()})
+        return JSONResponse({"ops": self._operations.all(), "kinds": [*QUESTIONS]})
 
     async def _op(self, request: Request) -> Response:
         return JSONResponse(self._operations.get(request.path_params["id"]).public())
@@ -278,7 +281,7 @@ class Api:
         return JSONResponse(operation.public(), 202, {"location": f"/api/v1/ops/{operation.id}"})
 
     def _check_expected(self, expected: dict[str, Any]) -> None:
-        now = {"plan_hash": self._drawing.hash, "count": self._last["dlq"]["total"]}
+        now = {"plan_hash": self._drawing.hash, "count": self._last["dlq"]["present"]}
         for name, value in expected.items():
             if name in now and now[name] != value:
                 raise Refusal(409, "changed-meanwhile", f"{name} is {now[name]} now")

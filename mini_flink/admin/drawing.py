@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mini_flink import plan as plans
+from mini_flink.admin.limits import DEFAULT as DEFAULT_LIMITS
+from mini_flink.admin.limits import Limits
 from mini_flink.errors import Location
 from mini_flink.graph import REQUESTS, Edge, JobGraph, Node, RequestOptions
 
@@ -30,7 +32,7 @@ class Drawing:
         return found
 
 
-def draw(status: Mapping[str, Any], version: str) -> Drawing:
+def draw(status: Mapping[str, Any], version: str, limits: Limits = DEFAULT_LIMITS) -> Drawing:
     """The drawing of the plan in a status report."""
     told = status["plan"]
     graph = _graph(status["job"], told["fingerprint"], told["max_parallelism"])
@@ -41,6 +43,7 @@ def draw(status: Mapping[str, Any], version: str) -> Drawing:
         for source, several in plan.links.items()
         for link in several
     }
+    places = told["locations"]
     nodes: list[dict[str, Any]] = []
     for node in graph.nodes:
         stage = stages.get(node.uid)
@@ -53,7 +56,7 @@ def draw(status: Mapping[str, Any], version: str) -> Drawing:
                 "stage": stage.uid if stage else None,
                 "in_gateway": stage is None,
                 "keyed": bool(stage and stage.keyed),
-                "location": None,
+                "location": places.get(node.uid),
                 "route": _route(node),
             }
         )
@@ -62,11 +65,18 @@ def draw(status: Mapping[str, Any], version: str) -> Drawing:
         for edge in node.inputs:
             source = graph.nodes[edge.source]
             link = links.get((source.uid, node.uid))
+            name = f"{source.uid}->{node.uid}"
             ship = "key_by" if edge.selector else "rebalance"
             if link is not None and not edge.selector:
                 ship = "chained" if link.chained else "forward" if link.forward else "rebalance"
             edges.append(
-                {"id": f"{source.uid}->{node.uid}", "source": source.uid, "target": node.uid, "ship": ship}
+                {
+                    "id": name,
+                    "source": source.uid,
+                    "target": node.uid,
+                    "ship": ship,
+                    "key": told["key_names"].get(name),
+                }
             )
     content = {
         "schema": SCHEMA,
@@ -77,6 +87,9 @@ def draw(status: Mapping[str, Any], version: str) -> Drawing:
         "generation": told["generation"],
         "durability": status["durability"],
         "max_parallelism": told["max_parallelism"],
+        "request_timeout_ms": told["request_timeout_ms"],
+        "pending_capacity": told["pending_capacity"],
+        "limits": limits.public(),
         "nodes": nodes,
         "edges": edges,
     }

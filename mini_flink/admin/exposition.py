@@ -9,12 +9,14 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 
+from mini_flink import __version__
 from mini_flink.admin.sampling import Reading, name_of
 from mini_flink.metrics import Sample
 from mini_flink.progress import GAUGES
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-_BYTES = ("log_bytes", "overlay_bytes")
+STATES = ("starting", "serving", "degraded", "changing", "draining", "drained", "stopping")
+"""What a server may be in; ``changing`` is a rescale or an upgrade."""
 
 
 class _Collector:
@@ -72,13 +74,28 @@ def _server(reading: Reading, viewers: int) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "mini_flink_uptime_seconds", "since the server was started", status["uptime_ms"] / 1000
     )
-    serves = status["state"] in ("serving", "degraded") or status["state"].startswith("serving (")
+    info = GaugeMetricFamily(
+        "mini_flink_server_info", "1, for its labels", labels=["job_name", "version", "durability"]
+    )
+    info.add_metric([status["job"], __version__, status["durability"]], 1)
+    yield info
+    current = "changing" if status["state"].startswith("serving (") else status["state"]
+    serves = current in ("serving", "degraded", "changing")
     yield GaugeMetricFamily("mini_flink_serving", "1 if requests are let in", serves)
+    state = GaugeMetricFamily("mini_flink_server_state", "1 for the state that it is in", labels=["state"])
+    for name in STATES:
+        state.add_metric([name], name == current)
+    yield state
     yield CounterMetricFamily(
         "mini_flink_snapshots_completed", "snapshots that are whole", snapshots["completed"]
     )
     yield CounterMetricFamily(
         "mini_flink_snapshots_failed", "snapshots that came to nothing", snapshots["failed"]
+    )
+    yield GaugeMetricFamily(
+        "mini_flink_snapshot_interval_seconds",
+        "time between two; 0: only when asked",
+        snapshots["interval_s"],
     )
     if snapshots["last"]:
         last = snapshots["last"]

@@ -10,7 +10,7 @@ SECONDS = 900
 MINUTES = 1440
 _MINUTE_MS = 60_000
 _HTTP = ("rps", "err_rate", "shed_rate", "inflight", "p50_us", "p95_us", "p99_us")
-_NODE = ("in", "out", "busy", "queue", "errors", "p99_us")
+_NODE = ("in", "out", "busy", "queue", "errors", "p50_us", "p99_us")
 _WORST = ("p50_us", "p95_us", "p99_us", "queue", "inflight", "oldest_ms")
 """A minute shows the worst of these; of all others the mean."""
 

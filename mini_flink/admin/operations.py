@@ -160,7 +160,7 @@ def checked(kind: Any, args: Any) -> tuple[str, dict[str, Any]]:
 
 def effect(kind: str, args: Mapping[str, Any], tick: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
     """What an operation would do, in words."""
-    workers, inflight, dead = plan["workers"], tick["http"]["inflight"], tick["dlq"]["total"]
+    workers, inflight, dead = plan["workers"], tick["http"]["inflight"], tick["dlq"]["present"]
     if kind == "savepoint":
         size = tick["snap"]["bytes"]
         about = "" if size is None else f", about {size} bytes as the last snapshot"
@@ -174,9 +174,10 @@ def effect(kind: str, args: Mapping[str, Any], tick: Mapping[str, Any], plan: Ma
             f"wait for a moment ({inflight} in flight now); it can be changed back the same way"
         )
     count = len(args["ids"]) if args.get("ids") else dead
+    which = "the" if count is None else f"up to {count}"
     if kind == "dlq_retry":
-        return f"runs up to {count} dead letters again; those that fail once more are dead letters again"
-    return f"removes up to {count} dead letters for good"
+        return f"runs {which} dead letters again; those that fail once more are dead letters again"
+    return f"removes {which} dead letters for good"
 
 
 def _words(told: Mapping[str, Any]) -> str:

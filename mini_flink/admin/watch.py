@@ -14,17 +14,21 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from mini_flink import __version__, procfs
+from mini_flink.admin.conditions import conditions
 from mini_flink.admin.drawing import Drawing, draw
 from mini_flink.admin.history import History, flatten
-from mini_flink.admin.sampling import Reading, busiest_of, name_of, subtasks_of, tick
-from mini_flink.admin.verdict import Busiest, judge
+from mini_flink.admin.limits import Limits
+from mini_flink.admin.sampling import Reading, name_of, subtasks_of, tick
+from mini_flink.admin.states import States, label
+from mini_flink.admin.trends import Filling
+from mini_flink.admin.verdict import judge
 from mini_flink.asking import UnavailableError, query
 from mini_flink.metrics import read_metrics
 
 INTERVAL_S = 1.0
 _KEPT_TICKS = 120
 _MINUTE_TICKS = 61
-_HELLO_PARTS = ("seq", "ts", "dt_ms", "http", "dlq")
+_HELLO_PARTS = ("seq", "ts", "dt_ms", "http", "dlq", "verdict")
 
 Tell = Callable[[str, dict[str, Any]], None]
 
@@ -51,6 +55,9 @@ class Watch:
         self._told_plan: Any = None
         self._seen_event = 0
         self._seq = 0
+        self._filling = Filling()
+        self._states = States()
+        self._limits = Limits()
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -71,17 +78,17 @@ class Watch:
         told_plan = [status["plan"], status["durability"]]
         drawing = self._drawing
         if drawing is None or told_plan != self._told_plan:
-            drawing, self._told_plan = draw(status, __version__), told_plan
+            drawing, self._told_plan = draw(status, __version__, self._limits), told_plan
             self._drawing = drawing
         self._seq += 1
         one = tick(before, reading, drawing, self._seq)
 
-        def busiest(process: str) -> Busiest | None:
-            found = busiest_of(before, reading, process) if before else None
-            return None if found is None else Busiest(*found)
-
-        names = {node["id"]: node["name"] for node in drawing.public["nodes"]}
-        one["verdict"] = judge([*self.ticks, one][-_MINUTE_TICKS:], busiest, names)
+        self._filling.add(reading.at_s, reading.disk_used)
+        one["disk"]["full_in_s"] = self._filling.full_in_s()
+        window = [*self.ticks, one][-_MINUTE_TICKS:]
+        holding = self._states.step(conditions(window, self._limits, drawing.public))
+        label(one, holding)
+        one["verdict"] = judge(one, holding)
         self.ticks.append(one)
         self.known = Known(drawing, reading, one)
         self.history.add(reading.ts_ms, flatten(one))
@@ -125,5 +132,5 @@ def take_reading(data_dir: str) -> Reading:
         metrics={name_of(process): read_metrics(process["metrics"])
                  for process in processes if process["metrics"]},
         usage={pid: used for pid, used in usage.items() if used is not None},
-        disk_used=round(1 - space.f_bavail / space.f_blocks, 4) if space.f_blocks else None,
+        disk_used=1 - space.f_bavail / space.f_blocks if space.f_blocks else None,
     )  # fmt: skip

@@ -11,10 +11,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from mini_flink import __version__
 from mini_flink.cli.overview import COMPLETE_VARIABLE, overview
+
+if TYPE_CHECKING:
+    from mini_flink.errors import MiniFlinkError
 
 EXIT_USAGE = 2
 EXIT_INTERNAL = 70
@@ -59,23 +62,13 @@ def _run(words: list[str]) -> int:
     from mini_flink import console
     from mini_flink.cli.parsing import run
     from mini_flink.errors import MiniFlinkError
-    from mini_flink.failures import render_error
 
     if words[0] == "serve":  # what is refused before the settings are known is read by the same program
         console.choose(_log_of(words), os.environ)
     try:
         return run(words)
     except MiniFlinkError as error:
-        if console.is_json():
-            console.event(
-                "error",
-                render_error(error),
-                name="start.refused",
-                error=type(error).__name__,
-                exit_code=error.exit_code,
-            )
-            return error.exit_code
-        sys.stderr.write(render_error(error, colour=is_coloured(sys.stderr)))
+        show_error(error)
         return error.exit_code
     except (BrokenPipeError, KeyboardInterrupt):
         raise
@@ -89,6 +82,18 @@ def _run(words: list[str]) -> int:
         traceback.print_exc()
         sys.stderr.write("error: this is a bug in mini_flink, please report it with the lines above\n")
         return EXIT_INTERNAL
+
+
+def show_error(error: MiniFlinkError) -> None:
+    """What keeps a command from its work, to a person or a program."""
+    from mini_flink import console
+    from mini_flink.failures import render_error
+
+    if console.is_json():
+        kind, code = type(error).__name__, error.exit_code
+        console.event("error", render_error(error), name="start.refused", error=kind, exit_code=code)
+    else:
+        sys.stderr.write(render_error(error, colour=is_coloured(sys.stderr)))
 
 
 def _log_of(words: Sequence[str]) -> str:

@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
-from mini_flink.cli.output import print_json
+from mini_flink.cli.output import fit, print_json, terminal_width
 from mini_flink.cli.parsing import Command, all_given_from, options_of
+from mini_flink.cli.units import NONE
 from mini_flink.config import HIDDEN, OPTIONS, Option
 from mini_flink.config_layers import Given
 
@@ -39,8 +40,9 @@ def command(as_json: bool, as_markdown: bool, **given: Any) -> int:
     if as_json:
         print_json({"settings": {option.name: as_data(option, places[option]) for option in OPTIONS}})
         return 0
+    width = terminal_width()
     for line in lines(places):
-        click.echo(line)
+        click.echo(fit(line, width))
     return 0
 
 
@@ -86,7 +88,7 @@ def _public(option: Option, value: Any) -> Any:
 def _text(option: Option, value: Any) -> str:
     value = _public(option, value)
     if value is None:
-        return "-"
+        return NONE
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value} {option.unit}" if option.unit else str(value)

@@ -10,6 +10,7 @@ COMMANDS = (
     ("check", "mini_flink.cli.check", "show a job's steps and states, and what would become of stored state"),
     ("graph", "mini_flink.cli.graph", "draw how records flow through a job: text, Mermaid, SVG, JSON"),
     ("status", "mini_flink.cli.status", "processes, pending requests and counts of a running server"),
+    ("top", "mini_flink.cli.top", "the server live in the terminal: verdict, operators, processes"),
     ("config", "mini_flink.cli.config", "each setting, and where its value comes from"),
     ("dead-letters", "mini_flink.cli.dead_letters", "list, show, retry and drop the records that failed"),
     ("snapshot", "mini_flink.cli.snapshot", "list, show and verify snapshots"),
@@ -17,6 +18,7 @@ COMMANDS = (
     ("upgrade", "mini_flink.cli.upgrade", "give a running server a new version of its job"),
     ("savepoint", "mini_flink.cli.savepoint", "take a snapshot of a running server, to keep"),
     ("systemd", "mini_flink.cli.systemd", "install a job as a service of systemd"),
+    ("monitoring", "mini_flink.cli.monitoring", "a dashboard for Grafana, alert rules for Prometheus"),
     ("init", "mini_flink.cli.init", "make a new project: a job that serves, and its test"),
     ("completion", "mini_flink.cli.completion", "have the shell complete commands and options"),
 )

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from mini_flink.cli import show_error
 from mini_flink.cli.overview import PROGRAM
 from mini_flink.cli.parsing import Command, options_of, settings_from
 from mini_flink.errors import ConfigError, UsageError
@@ -61,8 +62,13 @@ def command(
     # Imported late: --help and a wrong option need no job and no server.
     from mini_flink.jobs import JobTarget
     from mini_flink.runners.arrival import Arrival
-    from mini_flink.runners.server import serve
 
     args: tuple[str, ...] = context.meta.get("job_args", ())
-    arrival = Arrival(restore, yes, allow_dropped_state)
-    return serve(settings, JobTarget.parse(job, args), arrival)
+    arrival, target = Arrival(restore, yes, allow_dropped_state), JobTarget.parse(job, args)
+    if settings.dev:
+        from mini_flink.runners.dev import develop
+
+        return develop(settings, target, arrival, show_error)
+    from mini_flink.runners.server import serve
+
+    return serve(settings, target, arrival)

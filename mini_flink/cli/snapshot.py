@@ -9,7 +9,6 @@ import click
 from mini_flink.cli.output import print_json, print_report, print_table
 from mini_flink.cli.parsing import Command, Group, options_of, settings_from
 from mini_flink.cli.reading import data_dir_of
-from mini_flink.config import GIB, KIB, MIB
 from mini_flink.errors import EXIT_STORAGE
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="one JSON object, for programs")
@@ -108,10 +107,7 @@ def _default_location(given: dict[str, Any], name: str, snapshot: str | None = N
 def _row(one: dict[str, Any]) -> dict[str, Any]:
     """What fits on a line."""
     names = ("id", "kind", "job", "epoch", "workers", "created_at", "new_bytes", "total_bytes")
-    shown = {name.removesuffix("_bytes"): one.get(name) for name in names}
-    for name in ("new", "total"):
-        shown[name] = _size(shown[name])
-    return {**shown, "state": _with_reasons(one)["state"]}
+    return {**{name: one.get(name) for name in names}, "state": _with_reasons(one)["state"]}
 
 
 def _with_reasons(one: dict[str, Any]) -> dict[str, Any]:
@@ -120,12 +116,3 @@ def _with_reasons(one: dict[str, Any]) -> dict[str, Any]:
     if one["state"] == "present":
         return {**rest, "state": "present, not verified"}
     return {**rest, "state": ": ".join([one["state"], *["; ".join(one["problems"])] * bool(one["problems"])])}
-
-
-def _size(number: int | None) -> str | None:
-    if number is None:
-        return None
-    for unit, name in ((GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")):
-        if number >= unit:
-            return f"{number / unit:.1f} {name}"
-    return f"{number} B"

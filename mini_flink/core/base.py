@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 from mini_flink import wire
 from mini_flink.errors import RecordError
@@ -81,10 +82,19 @@ class Tracer(Protocol):
         """The record that runs is a dead letter."""
 
 
+class Burial(NamedTuple):
+    """What remains of a record that failed; ``detail`` is told to its client, where that may know it."""
+
+    error_id: str
+    operator: str
+    letter: bytes
+    detail: Mapping[str, Any] | None = None
+
+
 class Undertaker(Protocol):
     """Describes a record that failed: logs it, and gives its error id, operator and dead letter."""
 
-    def bury(self, record: wire.Record, error: RecordError, now_ms: int) -> tuple[str, str, bytes]: ...
+    def bury(self, record: wire.Record, error: RecordError, now_ms: int) -> Burial: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -536,7 +536,7 @@ class Engine:
 
     def _fail(self, record: wire.Record, error: RecordError, now_ms: int) -> None:
         """A dead letter, and the 500 with all of the record's share, in this commit."""
-        error_id, operator, letter = self._undertaker.bury(record, error, now_ms)
+        error_id, operator, letter, detail = self._undertaker.bury(record, error, now_ms)
         self.overlay.put_entry(layout.DEAD_LETTER, layout.DEAD_LETTER + error_id.encode(), letter)
         self._flush_soon = True
         self.counters.dead_letters += 1
@@ -544,7 +544,7 @@ class Engine:
             self._tracer.failed(error, error_id)
         if record.gateway >= 0:
             answer = (wire.FAILURE, record.request, record.share, record.level, error_id, operator)
-            self._answer(record, answer)
+            self._answer(record, answer if detail is None else (*answer, detail))
 
     def dead_letters(self) -> list[tuple[bytes, bytes]]:
         """All that this worker holds, by their place in the table, as of the last commit."""

@@ -13,7 +13,7 @@ it, and so may its memory.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -56,10 +56,11 @@ class Extra(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """A record of the request failed and is a dead letter."""
+    """A record of the request failed and is a dead letter; ``detail`` is for who develops the job only."""
 
     error_id: str
     operator: str
+    detail: Mapping[str, Any] | None = None
 
 
 class Ended(NamedTuple):
@@ -331,7 +332,7 @@ class PendingMap(Generic[Token]):
         else:
             self.counters.answered += 1
             outcomes.append(
-                (waiting.token, Replied(*answer[4:8]) if kind == wire.REPLY else Failed(*answer[4:6]))
+                (waiting.token, Replied(*answer[4:8]) if kind == wire.REPLY else Failed(*answer[4:7]))
             )
         waiting.replied = True
         self._give_back(request, amount, level, outcomes)

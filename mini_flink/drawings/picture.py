@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from mini_flink.errors import Location
+from mini_flink.drawings.captions import place
 from mini_flink.graph import Edge, JobGraph, Node
 from mini_flink.plan import Link, Plan
-from mini_flink.source import short_path
 
 CHAINED, BY_KEY, FORWARD, IN_TURN = "chained", "key_by", "forward", "rebalance"
 WORDS = {CHAINED: "", BY_KEY: "by key", FORWARD: "one to one", IN_TURN: "in turn"}
@@ -94,14 +93,10 @@ def picture(graph: JobGraph, plan: Plan) -> Picture:
     for node in graph.nodes:
         stage = stages.get(node.id)
         size, head = (stage.parallelism, stage.uid) if stage else (None, None)
-        step = Step(node.uid, node.name, node.kind, size, head, node.keyed, _place(node.location))
+        step = Step(node.uid, node.name, node.kind, size, head, node.keyed, place(node.location))
         steps.append(step)
     arrows = tuple(arrow for node in graph.nodes for arrow in _arrows(graph, plan, node))
     return Picture(graph.name, plan.workers, tuple(steps), arrows)
-
-
-def _place(location: Location) -> str:
-    return f"{short_path(location.file)}:{location.line}"
 
 
 def _arrows(graph: JobGraph, plan: Plan, node: Node) -> Iterator[Arrow]:

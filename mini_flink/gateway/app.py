@@ -4,7 +4,7 @@ Owns: an endpoint per source (body to value to ``Ingress``), health, and the ASG
 does not take the protocol's fast lane. Never touches a socket. ``protocol`` calls the endpoints of the fast
 lane itself, uvicorn calls the application for all other requests; both give the same answers.
 
-The only broad ``except`` of the gateway stands in ``SourceEndpoint.submit``: the HTTP boundary.
+The only broad ``except`` of the gateway stands in ``SourceEndpoint._let_in``: the HTTP boundary.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from mini_flink.gateway.bodies import (
     request_maker,
     value_maker,
 )
+from mini_flink.gateway.dev import DevDoor, Submit
 from mini_flink.gateway.meter import RouteMeter
 from mini_flink.gateway.port import (
     NO_BODY_STATUSES,
@@ -50,8 +51,17 @@ logger = logging.getLogger(__name__)
 class SourceEndpoint:
     """What answers the requests of one source."""
 
-    def __init__(self, route: SourceRoute, ingress: Ingress, meter: RouteMeter) -> None:
-        self._watch = meter.watch
+    def __init__(
+        self,
+        route: SourceRoute,
+        ingress: Ingress,
+        meter: RouteMeter,
+        dev: DevDoor | None = None,
+        tracer: RequestTracer | None = None,
+    ) -> None:
+        self._meter = meter
+        let_in: Submit = self._let_in if tracer is None else self._traced(tracer, route.path)
+        self._submit = let_in if dev is None else dev.looks_on(let_in, route.body)
         self._source = route.source
         self._ingress = ingress
         if route.body == "request":
@@ -63,13 +73,26 @@ class SourceEndpoint:
 
     def submit(self, incoming: Incoming, done: Done) -> None:
         """Hand the request in; ``done`` gets its answer, at once if it is refused."""
-        self._submit(incoming, self._watch(done), None)
+        self._submit(incoming, self._meter.watch(done))
 
-    def _submit(self, incoming: Incoming, done: Done, trace: Trace | None) -> None:
+    def _let_in(self, incoming: Incoming, done: Done, trace: Trace | None = None) -> None:
         try:
             self._take(incoming, done, trace)
         except Exception as error:  # the HTTP boundary
             done(_refusal(error))
+
+    def _traced(self, tracer: RequestTracer, path: str) -> Submit:
+        """``_let_in`` where some requests are traced."""
+
+        def let_in(incoming: Incoming, done: Done) -> None:
+            trace = tracer.begin(path, incoming)
+            if trace is None:
+                self._let_in(incoming, done)
+                return
+            with trace.current():
+                self._let_in(incoming, trace.watch(done), trace)
+
+        return let_in
 
     def _take_value(self, incoming: Incoming, done: Done, trace: Trace | None) -> None:
         value = self._make_value(incoming)
@@ -83,32 +106,14 @@ class SourceEndpoint:
     def direct(
         self, method: str, path: str, path_params: Mapping[str, Any], query_string: bytes
     ) -> DirectEndpoint:
-        """This endpoint for a request of which all but headers and body is known."""
+        """This endpoint for a request of which all but headers and body is known, and which is not measured:
+        who submits it says when it is answered.
+        """
 
         def submit(headers: Headers, body: bytes, done: Done) -> None:
-            self.submit(Incoming(method, path, path_params, query_string, headers, body), done)
+            self._submit(Incoming(method, path, path_params, query_string, headers, body), done)
 
-        return submit
-
-
-class TracedEndpoint(SourceEndpoint):
-    """The same where some requests are traced."""
-
-    def __init__(
-        self, route: SourceRoute, ingress: Ingress, meter: RouteMeter, tracer: RequestTracer
-    ) -> None:
-        super().__init__(route, ingress, meter)
-        self._path = route.path
-        self._tracer = tracer
-
-    def submit(self, incoming: Incoming, done: Done) -> None:
-        done = self._watch(done)
-        trace = self._tracer.begin(self._path, incoming)
-        if trace is None:
-            self._submit(incoming, done, None)
-            return
-        with trace.current():
-            self._submit(incoming, trace.watch(done), trace)
+        return DirectEndpoint(submit, self._meter.answered)
 
 
 def _refusal(error: Exception) -> Answer:
@@ -130,9 +135,9 @@ def _unnoticed() -> None:
 
 
 class GatewayApp:
-    """All inputs of a job behind one ASGI callable; ``noticed`` hears of each answer of theirs.
+    """All inputs of a job behind one ASGI callable; ``noticed`` hears of errors among their answers.
 
-    ``tracer`` traces some of the requests.
+    ``dev`` looks on, and may change how problems are told. ``tracer`` traces some of the requests.
     """
 
     def __init__(
@@ -141,19 +146,16 @@ class GatewayApp:
         ingress: Ingress,
         metrics: Registry | None = None,
         noticed: Callable[[], None] = _unnoticed,
+        dev: DevDoor | None = None,
         tracer: RequestTracer | None = None,
     ) -> None:
         self._ingress = ingress
+        self._dev = dev
         registry = metrics or Registry()
         meters = {path: RouteMeter(registry, path, noticed) for path in {route.path for route in routes}}
-
-        def endpoint(route: SourceRoute) -> SourceEndpoint:
-            meter = meters[route.path]
-            if tracer is None:
-                return SourceEndpoint(route, ingress, meter)
-            return TracedEndpoint(route, ingress, meter, tracer)
-
-        self._table = RouteTable([(route, endpoint(route)) for route in routes])
+        self._table = RouteTable(
+            [(route, SourceEndpoint(route, ingress, meters[route.path], dev, tracer)) for route in routes]
+        )
         self._own_paths = frozenset(path for path in OWN_PATHS if not self._table.has_path(path))
 
         self._direct = {
@@ -182,6 +184,8 @@ class GatewayApp:
         if isinstance(found, Answer):
             expected = any(name == b"expect" for name, _ in scope["headers"])
             if expected or await _read_body(receive) is not None:
+                if self._dev is not None:
+                    found = self._dev.refused(method, scope["path"], scope["headers"], found)
                 # Who waits for "100 Continue" may send the body now or not: only a new connection is safe.
                 await _send(send, found, close=expected)
             return

@@ -23,6 +23,7 @@ class DirectCycle(RequestResponseCycle):
         self.response_complete = True
         self.keep_alive = True
         self.endpoint: DirectEndpoint
+        self.began_ns = 0
         self.headers: Headers = ()
         self.content: bytes | bytearray = b""
         self.due = False  # the body is complete, the endpoint has not been called

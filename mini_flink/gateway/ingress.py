@@ -18,7 +18,7 @@ from mini_flink.core.effects import Effect
 from mini_flink.core.pending import Ended, Extra, Failed, Full, Outcome, PendingMap, Replied, TimedOut
 from mini_flink.errors import is_interrupt
 from mini_flink.events import Say
-from mini_flink.failures import Failure, FailureLog, Notice, describe
+from mini_flink.failures import Failure, FailureLog, Notice, describe, explain, preview
 from mini_flink.gateway import problem
 from mini_flink.gateway.port import JSON_HEADERS, Answer, Done, Refused, Trace
 from mini_flink.plan import Plan, SourcePlan
@@ -109,7 +109,11 @@ class GatewayIngress:
         failures: FailureLog,
         say: Say,
         wake: Callable[[], None],
+        *,
+        explains: bool = False,
     ) -> None:
+        """With ``explains`` clients hear what the log does of records that failed."""
+        self._explains = explains
         self.ready = False
         self.closed = False
         self._pending = pending
@@ -178,7 +182,8 @@ class GatewayIngress:
         except BaseException as error:  # the user's key selector
             if isinstance(error, GeneratorExit) or is_interrupt(error):
                 raise
-            self._submit_failed(target, encoded, error, now, timestamp_ms, done, trace)
+            detail = [_detail(error, target, value)] if self._explains else []
+            self._submit_failed(target, [encoded, *detail], error, now, timestamp_ms, done, trace)
             return
 
         def again(subtask: int) -> None:
@@ -216,6 +221,12 @@ class GatewayIngress:
         pending = self._pending
         return ids.request_id(self._folder_id, pending.slot, pending.identity.incarnation, number)
 
+    def watch_keys(self, hear: Callable[[Any], None]) -> None:
+        """Let ``hear`` know each key that is selected here, before its record is let in."""
+        for target in self._targets.values():
+            if target.selector is not None:
+                target.selector = _heard(target.selector, hear)
+
     def source_counts(self) -> dict[int, tuple[int, int, int]]:
         """Records in, out and failed of the sources that run in gateways only."""
         return {
@@ -227,7 +238,7 @@ class GatewayIngress:
     def _submit_failed(
         self,
         target: _Target,
-        encoded: bytes,
+        about: list[Any],
         error: BaseException,
         now: float,
         timestamp_ms: int,
@@ -237,7 +248,7 @@ class GatewayIngress:
         """The key selector raised: the log says so here, a worker keeps the dead letter and answers."""
 
         def bury(_: int) -> None:
-            self._bury(target, encoded, error, now, timestamp_ms, done, trace)
+            self._bury(target, about, error, now, timestamp_ms, done, trace)
 
         pending = self._pending
         if self._holding:
@@ -254,7 +265,7 @@ class GatewayIngress:
     def _bury(
         self,
         target: _Target,
-        encoded: bytes,
+        about: list[Any],
         error: BaseException,
         now: float,
         timestamp_ms: int,
@@ -271,7 +282,7 @@ class GatewayIngress:
         trace_id = "" if trace is None else trace.trace_id
         failure = Failure(target.uid, error, "", request_id, error_id, target.location, trace_id)
         self.tell(self._failures.record(failure, timestamp_ms))
-        value = wire.pack([error_id, target.uid, describe(error, target.location), encoded])
+        value = wire.pack([error_id, target.uid, describe(error, target.location), *about])
         pending.submit_failed(done, target.stage, value, target.timeout_s, now, timestamp_ms)
         if trace is not None:
             trace.let_in(request_id)
@@ -417,11 +428,25 @@ class GatewayIngress:
             )
 
 
+def _detail(error: BaseException, target: _Target, value: Any) -> dict[str, Any]:
+    """What a client is told of a key selector that raised."""
+    return {**explain(error, target.location), "record": preview(value), "key": ""}
+
+
+def _heard(selector: Callable[[Any], Any], hear: Callable[[Any], None]) -> Callable[[Any], Any]:
+    def select(value: Any) -> Any:
+        key = selector(value)
+        hear(key)
+        return key
+
+    return select
+
+
 def _answer_of(outcome: Replied | Failed | Ended | TimedOut) -> Answer:
     if isinstance(outcome, Replied):
         return _reply(outcome)
     if isinstance(outcome, Failed):
-        return problem.failed_record(outcome.error_id, outcome.operator)
+        return problem.failed_record(outcome.error_id, outcome.operator, outcome.detail)
     return _NO_CONTENT if isinstance(outcome, Ended) else problem.timeout()
 
 

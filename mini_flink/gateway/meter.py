@@ -10,10 +10,11 @@ from mini_flink.metrics import Counter, Registry
 
 REQUEST_SECONDS = "mini_flink_request_seconds"
 REQUESTS = "mini_flink_requests_total"
+FIRST_ERROR = 400
 
 
 class RouteMeter:
-    """The metrics of one route; ``noticed`` hears of each answer."""
+    """The metrics of one route; ``noticed`` hears of answers that may come without a word from a worker."""
 
     def __init__(self, registry: Registry, route: str, noticed: Callable[[], None]) -> None:
         self._noticed = noticed
@@ -24,17 +25,22 @@ class RouteMeter:
         )
         self._statuses: dict[int, Counter] = {}
 
+    def answered(self, status: int, began_ns: int) -> None:
+        """The answer to a request that began then."""
+        self._seconds.observe((time.monotonic_ns() - began_ns) // 1000)
+        counter = self._statuses.get(status)
+        if counter is None:
+            counter = self._new_status(status)
+        counter.value += 1
+        if status >= FIRST_ERROR:
+            self._noticed()
+
     def watch(self, done: Done) -> Done:
         """``done``, which is measured: from now until it is called."""
         began_ns = time.monotonic_ns()
 
         def answered(answer: Answer) -> None:
-            self._seconds.observe((time.monotonic_ns() - began_ns) // 1000)
-            counter = self._statuses.get(answer.status)
-            if counter is None:
-                counter = self._new_status(answer.status)
-            counter.value += 1
-            self._noticed()
+            self.answered(answer.status, began_ns)
             done(answer)
 
         return answered

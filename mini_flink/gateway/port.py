@@ -31,8 +31,14 @@ Done = Callable[[Answer], None]
 """Takes the answer, exactly once, in the loop's thread; harmless if the client has gone."""
 
 
-DirectEndpoint = Callable[[Headers, bytes, Done], None]
-"""Takes the headers and the body of a request whose method and URL are known; answers by ``done``."""
+class DirectEndpoint(NamedTuple):
+    """What answers requests whose method and URL are known."""
+
+    submit: Callable[[Headers, bytes, Done], None]
+    """Takes the headers and the body; answers by ``done``."""
+    answered: Callable[[int, int], None]
+    """Hears of each answer: its status, and when the request was submitted, in ns of the monotonic clock."""
+
 
 FindDirect = Callable[[bytes, bytes], DirectEndpoint | None]
 """The direct endpoint for a method and a URL as they stand in a request line; None: it is a case for ASGI."""

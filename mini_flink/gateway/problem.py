@@ -4,17 +4,19 @@ Owns their form and the words of those that the server gives by itself. Never de
 Called by everything in the gateway that refuses, and by its process for 500, 503 and 504.
 
 No function here takes a value or an exception's text of a job: what failed is in the log, under the error id.
+But for the ``detail`` of a failure, which there is only under ``serve --dev``.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mini_flink.gateway.port import Answer, Headers
 
 CONTENT_TYPE = (b"content-type", b"application/problem+json")
+PROBLEM_TYPE = "urn:mini-flink:problem:"
 LISTED_INPUTS = 50
 
 
@@ -26,7 +28,7 @@ def problem(
     >>> problem(418, "teapot", "I am a teapot").body
     b'{"type":"urn:mini-flink:problem:teapot","title":"I am a teapot","status":418,"code":"teapot"}'
     """
-    content: dict[str, Any] = {"type": f"urn:mini-flink:problem:{code}", "title": title, "status": status}
+    content: dict[str, Any] = {"type": f"{PROBLEM_TYPE}{code}", "title": title, "status": status}
     if detail:
         content["detail"] = detail
     content["code"] = code
@@ -38,8 +40,8 @@ def problem(
 # --- what a job's request meets ---------------------------------------------------------------------------
 
 
-def failed_record(error_id: str, operator: str) -> Answer:
-    """500: a function raised; the record is a dead letter."""
+def failed_record(error_id: str, operator: str, detail: Mapping[str, Any] | None = None) -> Answer:
+    """500: a function raised; the record is a dead letter. ``detail`` is for whoever develops the job."""
     return problem(
         500,
         "record-failed",
@@ -47,6 +49,7 @@ def failed_record(error_id: str, operator: str) -> Answer:
         f"Operator {operator!r} raised; the record is a dead letter. The log has more under the error id.",
         error_id=error_id,
         operator=operator,
+        **(detail or {}),
     )
 
 

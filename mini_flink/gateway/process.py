@@ -29,6 +29,7 @@ from mini_flink.errors import EXIT_INTERNAL, MiniFlinkError
 from mini_flink.failures import FailureLog, render_error, render_running
 from mini_flink.faults import crash_point
 from mini_flink.gateway.app import GatewayApp, exchange
+from mini_flink.gateway.dev import DevDoor
 from mini_flink.gateway.ingress import GatewayIngress
 from mini_flink.gateway.link import GatewayLink
 from mini_flink.gateway.port import Done
@@ -98,8 +99,16 @@ class GatewayProcess:
             window_bytes=settings.channel_window_bytes,
         )
         self._ingress = GatewayIngress(
-            self._pending, self._plan, spec.folder_id, settings, self._failures, console.event, self._wake
+            self._pending,
+            self._plan,
+            spec.folder_id,
+            settings,
+            self._failures,
+            console.event,
+            self._wake,
+            explains=settings.dev,
         )
+        self._dev = self._dev_door() if settings.dev else None
         self._link = GatewayLink(
             self._pending, self._ingress, self._transport, self._control, self._die, self._check_drained
         )
@@ -112,8 +121,8 @@ class GatewayProcess:
         }
         tracing = open_tracing(settings, self._plan.job_name, spec.name, spec.incarnation, console.event)
         tracer = None if tracing is None else RequestTracer(tracing, settings.trace_ratio)
-        noticed = self._link.activity.set
-        self._app = GatewayApp(routes_of(self._plan), self._ingress, metrics, noticed, tracer)
+        routes, noticed = routes_of(self._plan), self._link.activity.set
+        self._app = GatewayApp(routes, self._ingress, metrics, noticed, self._dev, tracer)
         self._server = HttpServer(settings, self._app, sock)
         loop = asyncio.get_running_loop()
         loop.add_reader(spec.alive_fd, self._orphaned)
@@ -139,6 +148,13 @@ class GatewayProcess:
         if tracing is not None:
             tracing.close()
         self._page.idle()
+
+    def _dev_door(self) -> DevDoor:
+        """Lines are for a terminal only."""
+        says = self._settings.access_log and not console.is_json() and os.isatty(2)
+        dev = DevDoor(self._spec.page_url, _say_answered if says else None)
+        self._ingress.watch_keys(dev.hear_key)
+        return dev
 
     async def _begin(self) -> None:
         """Every worker is there: accept connections, and say so."""
@@ -275,6 +291,8 @@ class GatewayProcess:
 
     def _publish(self) -> None:
         self._ingress.tell(self._failures.due(time.time_ns() // 1_000_000))
+        if self._dev is not None:
+            self._dev.tick()
         self._page.idle()  # a sign of work
         self._page.publish(self._pending.statistics())
         for number, counts in self._ingress.source_counts().items():
@@ -282,6 +300,10 @@ class GatewayProcess:
             self._sources[number].set(*counts)
         self._page.set("pending", self._ingress.pending)
         self._publisher.publish()
+
+
+def _say_answered(line: str) -> None:
+    console.event("info", line, name="request.answered")
 
 
 def main(argv: list[str]) -> int:

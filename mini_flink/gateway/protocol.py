@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from typing import Any, Final
 
 import httptools
@@ -104,7 +105,8 @@ class HttpProtocol(HttpToolsProtocol):
         direct = self.direct
         if direct.due:
             direct.due = False
-            direct.endpoint(direct.headers, bytes(direct.content), self.answer)
+            direct.began_ns = time.monotonic_ns()
+            direct.endpoint.submit(direct.headers, bytes(direct.content), self.answer)
 
     def _feed(self, data: bytes) -> None:
         try:
@@ -263,6 +265,7 @@ class HttpProtocol(HttpToolsProtocol):
     def answer(self, answer: Answer) -> None:
         """The endpoint's answer to the request of the fast lane."""
         direct = self.direct
+        direct.endpoint.answered(answer.status, direct.began_ns)
         if direct.disconnected or direct.response_complete or self.transport.is_closing():
             return
         direct.response_complete = True

@@ -22,7 +22,8 @@ import setproctitle
 from mini_flink import console, faults, wire
 from mini_flink.config import Settings
 from mini_flink.core.compatibility import DeclaredState, StoredJob
-from mini_flink.errors import MiniFlinkError
+from mini_flink.drawings.captions import key_names, locations
+from mini_flink.errors import FolderError, MiniFlinkError
 from mini_flink.failures import render_error
 from mini_flink.faults import crash_point
 from mini_flink.ids import SUPERVISOR, worker_name
@@ -51,6 +52,7 @@ class ResharderProcess:
         self._settings = Settings.from_dict(spec.settings)
         self._folder = Path(self._task["folder"])
         self._builder: GenerationBuilder | None = None
+        self._pinned = PinnedSources()
         self._transport = ZmqTransport()
         self._transport.bind(spec.endpoint)
         self._transport.connect(SUPERVISOR, spec.supervisor_endpoint)
@@ -63,7 +65,9 @@ class ResharderProcess:
                 self._tell(wire.READY, self._prepare())
                 self._serve()
             except MiniFlinkError as error:
-                self._tell(wire.FAILED, {"text": render_error(error), "exit_code": error.exit_code})
+                told: dict[str, Any] = {"text": render_error(error), "exit_code": error.exit_code}
+                told |= {"unfit": error.message} if isinstance(error, FolderError) else {}
+                self._tell(wire.FAILED, {**told, "sources": self._write_sources()})
                 return error.exit_code
         return 0
 
@@ -90,8 +94,8 @@ class ResharderProcess:
     def _prepare(self) -> dict[str, Any]:
         """Load the job and hold it against what is stored; what the supervisor must know of it."""
         spec = self._spec
-        pinned = PinnedSources.read(spec.sources)
-        self._graph = graph = load_graph(JobTarget.from_dict(spec.job), quiet=True, sources=pinned)
+        self._pinned = PinnedSources.read(spec.sources)
+        self._graph = graph = load_graph(JobTarget.from_dict(spec.job), quiet=True, sources=self._pinned)
         if self._task["same_job"]:
             check_fingerprint(spec, graph)
         with ExitStack() as stack:
@@ -103,9 +107,15 @@ class ResharderProcess:
             "next_operator": rebuild.next_operator,
             "parallelisms": rebuild.parallelisms,
             "operator_names": {str(number): node.name for number, node in rebuild.plan.operators.items()},
+            "locations": locations(graph),
+            "key_names": key_names(graph),
             "findings": rebuild.findings(),
-            "sources": spec.sources or pinned.write(spec.runtime_dir, spec.generation),
+            "sources": self._write_sources(),
         }
+
+    def _write_sources(self) -> str:
+        """What was read of the user's files, also of those that did not load; the path."""
+        return self._spec.sources or self._pinned.write(self._spec.runtime_dir, self._spec.generation)
 
     def _judge(self, sources: list[LmdbTable], declared: Sequence[DeclaredState] | None) -> Rebuild:
         """Hold the job against what is in the tables now; FolderError with all reasons if it does not fit."""
@@ -170,7 +180,8 @@ class ResharderProcess:
 
     def _build(self) -> None:
         """The old workers have stopped: add what they have left."""
-        be_nicer(-NICE)
+        if not self._settings.dev:
+            be_nicer(-NICE)
         with ExitStack() as stack:
             sources = self._open(stack)
             builder = self._add_changes(sources)
@@ -209,7 +220,8 @@ def main(argv: list[str]) -> int:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     console.choose(spec.log, os.environ, spec.job_name)
     console.install(spec.role, spec.console_lock)
-    be_nicer(NICE)
+    if not spec.settings.get("dev"):  # somebody waits for it
+        be_nicer(NICE)
     # What it writes is nobody's then, and whoever comes next may begin the same generation again.
     _end_with(spec.alive_fd)
     return ResharderProcess(spec).run()

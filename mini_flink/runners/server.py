@@ -19,7 +19,8 @@ import setproctitle
 from mini_flink import __version__, console, faults
 from mini_flink import plan as plans
 from mini_flink.config import Settings
-from mini_flink.errors import IncompatibleError
+from mini_flink.drawings.captions import key_names, locations
+from mini_flink.errors import ConfigError, IncompatibleError
 from mini_flink.folder import DataFolder, Start, default_folder, read_run
 from mini_flink.graph import JobGraph
 from mini_flink.ids import SUPERVISOR
@@ -27,13 +28,14 @@ from mini_flink.jobs import JobTarget, load_graph
 from mini_flink.pinned import PinnedSources
 from mini_flink.runners.arrival import Arrival, arrive, fit
 from mini_flink.snapshots.location import is_url
-from mini_flink.supervisor.admin import AdminDoor, AdminKeeper, open_door
+from mini_flink.supervisor.admin import AdminDoor, AdminKeeper, is_loopback, open_door
 from mini_flink.supervisor.cores import cores_at_hand
 from mini_flink.supervisor.fleet import Fleet
 from mini_flink.supervisor.listeners import SUPERVISOR_TITLE, Listeners
 from mini_flink.supervisor.loop import Supervisor
 from mini_flink.supervisor.members import CHILD_MODULES, Origin
 from mini_flink.supervisor.notify import getting_on
+from mini_flink.supervisor.reloader import Reloader, shown
 from mini_flink.supervisor.runtime_folder import (
     hold_runtime_folder,
     make_runtime_folder,
@@ -46,6 +48,8 @@ from mini_flink.transport.zmq import ZmqTransport
 from mini_flink.worker.background import ThreadBackground
 
 _AS_FOUND = Arrival()
+DEV_PROCESSES = 1
+"""Of workers and of gateways, under ``--dev``: one of each starts, and reloads, soonest."""
 
 
 def serve(
@@ -54,10 +58,12 @@ def serve(
     arrival: Arrival = _AS_FOUND,
     *,
     child_modules: Mapping[str, str] = CHILD_MODULES,
+    sources: PinnedSources | None = None,
 ) -> int:
     """Serve ``job`` until it is told to stop; the exit code. What cannot be started raises MiniFlinkError.
 
     ``child_modules`` puts other programs in the place of workers and gateways, for tests of the supervisor.
+    ``sources`` gets what is read of the user's files, also if they do not load.
     """
     check_tracing(settings)
     setproctitle.setproctitle(SUPERVISOR_TITLE)
@@ -65,7 +71,7 @@ def serve(
     if console.choose(settings.log, os.environ):
         console.install("", "")  # programs read it: what the job prints while it is loaded is an object, too
     with closing(ExitStack()) as stack:
-        server = _Server(stack, settings, job, arrival, child_modules)
+        server = _Server(stack, settings, job, arrival, child_modules, sources or PinnedSources())
         with getting_on("starting: the state that is there is looked at"):
             arrive(server.folder, server.graph, server.settings, arrival, server.origin.directory)
         try:
@@ -88,12 +94,16 @@ class _Server:
         job: JobTarget,
         arrival: Arrival,
         child_modules: Mapping[str, str],
+        sources: PinnedSources,
     ) -> None:
         self._began_s = time.monotonic()
         self._job = job
+        self._arrival = arrival
         self._child_modules = child_modules
         self._listeners = Listeners.open(settings.host, settings.port)
         stack.callback(self._listeners.close)
+        if settings.dev:
+            _refuse_strangers(self._listeners.address.host)
         self.origin = Origin(os.getcwd(), dict(os.environ))
         self._door = (
             open_door(settings, self.origin, self._listeners.take_admin()) if settings.admin else None
@@ -101,7 +111,7 @@ class _Server:
         if self._door is not None:
             stack.callback(self._door.close)
         self.settings = _placed(settings, self.origin.directory)
-        self._sources = PinnedSources()
+        self._sources = sources
         self.graph = load_graph(job, quiet=False, sources=self._sources)
         self.folder = _open_folder(self.settings, self.graph, self.origin.directory, arrival)
         console.name_job(self.graph.name)
@@ -141,7 +151,11 @@ class _Server:
             banner=say_ready,
             background=ThreadBackground(),
             admin=self._admin_keeper(door, plan, stack) if door else None,
+            reloader=self._reloader(plan) if self.settings.dev else None,
         )
+
+    def _reloader(self, plan: ServerPlan) -> Reloader:
+        return Reloader(plan, allow_dropped=self._arrival.allow_dropped_state)
 
     def _admin_keeper(self, door: AdminDoor, plan: ServerPlan, stack: ExitStack) -> AdminKeeper:
         keeper = AdminKeeper(door, plan, self._listeners.address.url, self.origin)
@@ -170,6 +184,7 @@ class _Server:
                     seconds=time.monotonic() - self._began_s,
                     restored=self._restored,
                     page=self._door.url if self._door else "",
+                    reloads=shown(sorted(self._sources.texts())) if self.settings.dev else "",
                 )
             )
 
@@ -185,7 +200,16 @@ def _placed(settings: Settings, directory: str) -> Settings:
 
 
 def _gateways(settings: Settings) -> int:
-    return settings.gateways or cores_at_hand()
+    return settings.gateways or (DEV_PROCESSES if settings.dev else cores_at_hand())
+
+
+def _refuse_strangers(host: str) -> None:
+    """What ``--dev`` tells clients is for nobody else."""
+    if not is_loopback(host):
+        raise ConfigError(
+            f"--dev shows source code and records to whoever asks, and {host} can be reached by others",
+            help="leave --dev out, or listen where only this host can ask: --host 127.0.0.1",
+        )
 
 
 def _open_folder(settings: Settings, graph: JobGraph, directory: str, arrival: Arrival) -> DataFolder:
@@ -195,7 +219,7 @@ def _open_folder(settings: Settings, graph: JobGraph, directory: str, arrival: A
         max_parallelism=graph.max_parallelism,
         durability=settings.durability,
         workers=settings.workers,
-        default_workers=cores_at_hand(),
+        default_workers=DEV_PROCESSES if settings.dev else cores_at_hand(),
         restores=arrival.restore is not None,
     )
     # The job's top level may have gone elsewhere.
@@ -247,4 +271,6 @@ def _decide(
         folder_id=folder.record.folder_id,
         generation=folder.record.generation,
         parallelisms=parallelisms,
+        locations=locations(graph),
+        key_names=key_names(graph),
     )

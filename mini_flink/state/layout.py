@@ -78,6 +78,12 @@ def collection_key(operator: int) -> bytes:
     return COLLECTION + operator.to_bytes(2, "big")
 
 
+def after_prefix(prefix: bytes) -> bytes | None:
+    """The first key behind all that start with ``prefix``; None if there is none."""
+    stem = prefix.rstrip(b"\xff")
+    return stem[:-1] + bytes([stem[-1] + 1]) if stem else None
+
+
 def entry_prefix(key: bytes) -> bytes | None:
     """The part that a key shares with all that are scanned together: a map state's entries, the registry.
 

@@ -30,7 +30,10 @@ from zlib import crc32
 import lmdb
 
 from mini_flink.errors import CorruptionError, FolderError, StorageError, StorageFullError
+from mini_flink.state import layout, sizes
 from mini_flink.state.files import FULL_HELP, says_full, sync_folder
+from mini_flink.state.layout import after_prefix
+from mini_flink.state.sizes import Sizes
 from mini_flink.state.sorting import sorted_slices
 
 FORMAT_VERSION = 2
@@ -53,6 +56,9 @@ _LOAD_BYTES = 32 << 20
 _DAMAGED = (lmdb.CorruptedError, lmdb.InvalidError, lmdb.PageNotFoundError, lmdb.NotFoundError)
 
 _DATABASES = (b"meta", b"records", b"long")
+_SIZES = b"sizes"
+_COUNTED_AT_OPENING = 200_000
+"""Items that are counted at once in a table that says nothing of its sizes; it takes about 0.1 s."""
 
 _Item = tuple[bytes, bytes | None]
 
@@ -87,7 +93,10 @@ class LmdbTable:
             )
             with self._environment.begin(self._meta) as transaction:
                 version, self._commit_number = _read_meta(transaction, self._folder, generation)
+                self._counts = sizes.unpack(transaction.get(_SIZES), self._commit_number)
             self._is_sealed = version > 1
+            if self._counts is None and self._entries() <= _COUNTED_AT_OPENING:
+                self._counts = self._counted()
         self._reader = self._new_reader()
 
     @property
@@ -97,6 +106,27 @@ class LmdbTable:
     @property
     def size_bytes(self) -> int:
         return (self._folder / "data.mdb").stat().st_size
+
+    @property
+    def held(self) -> Sizes | None:
+        """What the last ``write`` left; None in a large table that a program without counting has written."""
+        return None if self._counts is None else sizes.named(self._counts)
+
+    def _entries(self) -> int:
+        with self._environment.begin() as transaction:
+            found = (transaction.stat(database)["entries"] for database in (self._records, self._long))
+            return sum(found)
+
+    def _counted(self) -> sizes.Counts:
+        """Looks at every item."""
+        counts: sizes.Counts = {}
+        with self._environment.begin() as transaction:
+            for database in (self._records, self._long):
+                for key, stored in transaction.cursor(database):
+                    group = sizes.group_of(key)
+                    if group is not None:
+                        sizes.note(counts, group, 1, len(key) + len(stored))
+        return counts
 
     @property
     def used_bytes(self) -> int:
@@ -113,7 +143,7 @@ class LmdbTable:
             raise self._failed("read", error) from error
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        return self.range(prefix, _after_prefix(prefix))
+        return self.range(prefix, after_prefix(prefix))
 
     def range(self, start: bytes, stop: bytes | None) -> Iterator[tuple[bytes, bytes]]:
         reader = self._reader
@@ -142,16 +172,21 @@ class LmdbTable:
     def write(self, items: Iterable[_Item], commit_number: int) -> None:
         self._check_usable()
         with self._fatal("write"), self._environment.begin(self._records, write=True) as transaction:
+            grown: sizes.Counts = {}
             for part in sorted_slices(items):
-                self._apply(transaction, part)
+                self._apply(transaction, part, grown)
                 time.sleep(0)
             number = commit_number.to_bytes(_NUMBER_BYTES, "big")
             transaction.put(b"commit_number", number, db=self._meta)
+            counts = None if self._counts is None else sizes.added(self._counts, grown)
+            if counts is not None:
+                transaction.put(_SIZES, sizes.pack(counts, commit_number), db=self._meta)
         self._commit_number = commit_number
+        self._counts = counts
 
-    def _apply(self, transaction: Any, part: list[_Item]) -> None:
+    def _apply(self, transaction: Any, part: list[_Item], grown: sizes.Counts) -> None:
         for key, value in part:
-            _write_item(transaction, self._records, self._long, key, value, is_sealed=self._is_sealed)
+            _write_item(transaction, self._records, self._long, key, value, grown, is_sealed=self._is_sealed)
 
     def sync(self) -> None:
         self._check_usable()
@@ -197,11 +232,12 @@ class LmdbLoader:
         self._folder = folder
         with self._named("create"):
             self._environment = _create_draft(folder, map_size_bytes, generation)
-        self._records, self._long = map(self._environment.open_db, _DATABASES[1:])
+        self._meta, self._records, self._long = map(self._environment.open_db, _DATABASES)
         self._transaction: Any = None
         self._aside: list[tuple[bytes, bytes]] = []
         self._last = b""
         self._items = self._bytes = 0  # of the transaction
+        self._counts: sizes.Counts = {}
 
     def put(self, items: Iterable[tuple[bytes, bytes]]) -> None:
         """Add ``items``; those whose keys ascend, also from call to call, fastest.
@@ -231,18 +267,30 @@ class LmdbLoader:
     def _appendable(self, source: Iterator[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
         """Those that go behind all that is there; the others are put aside."""
         items, size, last, aside = self._items, self._bytes, self._last, self._aside
+        run, run_items, run_bytes = b"", 0, 0  # neighbours count for the same, most of the time
         for item in source:
             key, value = item
             items += 1
             size += len(key) + len(value)
             if last < key and len(key) <= _MAX_KEY_BYTES:
                 last = key
+                if key[: layout.STATE_PREFIX_BYTES] != run:
+                    self._note_run(run, run_items, run_bytes)
+                    run, run_items, run_bytes = key[: layout.STATE_PREFIX_BYTES], 0, 0
+                run_items += 1
+                run_bytes += len(key) + len(value) + _SEAL_BYTES
                 yield key, _sealed(key, value)
             else:
                 aside.append(item)
             if items >= _LOAD_ITEMS or size >= _LOAD_BYTES:
                 break
+        self._note_run(run, run_items, run_bytes)
         self._items, self._bytes, self._last = items, size, last
+
+    def _note_run(self, prefix: bytes, items: int, size: int) -> None:
+        group = sizes.group_of(prefix)
+        if group is not None:
+            sizes.note(self._counts, group, items, size)
 
     def apply(self, changes: Iterable[_Item]) -> None:
         """Put and (where the value is None) delete, in any order."""
@@ -260,7 +308,7 @@ class LmdbLoader:
         return self._items >= _LOAD_ITEMS or self._bytes >= _LOAD_BYTES
 
     def _write(self, key: bytes, value: bytes | None) -> None:
-        _write_item(self._begun(), self._records, self._long, key, value, is_sealed=True)
+        _write_item(self._begun(), self._records, self._long, key, value, self._counts, is_sealed=True)
 
     def _begun(self) -> Any:
         if self._transaction is None:
@@ -281,6 +329,7 @@ class LmdbLoader:
     def finish(self) -> None:
         """The table is whole: it gets its name, durably."""
         with self._named("finish"):
+            self._begun().put(_SIZES, sizes.pack(self._counts, 0), db=self._meta)
             self._commit()
             self.close()
             _name_draft(self._folder)
@@ -313,18 +362,36 @@ def _unusable(folder: Path, action: str, error: Exception) -> StorageError:
 
 
 def _write_item(
-    transaction: Any, records: Any, long: Any, key: bytes, value: bytes | None, *, is_sealed: bool
+    transaction: Any,
+    records: Any,
+    long: Any,
+    key: bytes,
+    value: bytes | None,
+    grown: sizes.Counts,
+    *,
+    is_sealed: bool,
 ) -> None:
-    """Puts or deletes one item in the database that is for keys of its length."""
-    database = records
+    """Puts or deletes one item in the database that is for keys of its length, and counts what has grown."""
+    database, group = records, sizes.group_of(key)
     if len(key) > _MAX_KEY_BYTES:
         database = long
         value = None if value is None else _join_entry(key, value)
         key = _short_key(key)
     if value is None:
-        transaction.delete(key, db=database)
+        if group is None:
+            transaction.delete(key, db=database)
+        elif (gone := transaction.pop(key, db=database)) is not None:
+            sizes.note(grown, group, -1, -len(key) - len(gone))
+        return
+    stored = _sealed(key, value) if is_sealed else value
+    if group is None:
+        transaction.put(key, stored, db=database)
+        return
+    before = transaction.replace(key, stored, db=database)
+    if before is None:
+        sizes.note(grown, group, 1, len(key) + len(stored))
     else:
-        transaction.put(key, _sealed(key, value) if is_sealed else value, db=database)
+        sizes.note(grown, group, 0, len(stored) - len(before))
 
 
 class _Reader:
@@ -397,7 +464,7 @@ class LmdbView:
             return self._reader.get(key)
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        return self.range(prefix, _after_prefix(prefix))
+        return self.range(prefix, after_prefix(prefix))
 
     def range(self, start: bytes, stop: bytes | None) -> Iterator[tuple[bytes, bytes]]:
         with self._fatal("read"):
@@ -528,9 +595,3 @@ def _split_entry(entry: bytes) -> tuple[bytes, bytes]:
 
 def _head(item: tuple[bytes, bytes]) -> bytes:
     return item[0][:_HEAD_BYTES]
-
-
-def _after_prefix(prefix: bytes) -> bytes | None:
-    """The first key behind all that start with ``prefix``; None if there is none."""
-    stem = prefix.rstrip(b"\xff")
-    return stem[:-1] + bytes([stem[-1] + 1]) if stem else None

@@ -11,7 +11,9 @@ layer for the table.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from heapq import heapify, heappop
 from typing import Final, Protocol
 
 
@@ -20,6 +22,7 @@ class Readable(Protocol):
 
     def get(self, key: bytes) -> bytes | None: ...
     def scan(self, prefix: bytes) -> Iterable[tuple[bytes, bytes]]: ...
+    def range(self, start: bytes, stop: bytes | None) -> Iterator[tuple[bytes, bytes]]: ...
 
 
 class _Absent:
@@ -103,6 +106,36 @@ class Overlay:
                 found[key] = value
         return sorted(found.items())
 
+    def newer(self, start: bytes, stop: bytes) -> Newer:
+        """The keys from ``start`` on and before ``stop`` that were changed since the table was written.
+
+        Also those that were deleted. Looks at every changed key; holds until the next change.
+        """
+        layers = (*self._older, self._frozen, self._active, self._batch)
+        return Newer([key for layer in layers for key in layer if start <= key < stop])
+
+    def range(self, start: bytes, stop: bytes, newer: Newer) -> Iterator[tuple[bytes, bytes]]:
+        """All entries from ``start`` on and before ``stop``, sorted; ``newer`` as told of a range around it."""
+        changed = newer.between(start, stop)
+        next_changed = next(changed, None)
+        for key, value in self._table.range(start, stop):
+            while next_changed is not None and next_changed < key:
+                yield from self._entry(next_changed)
+                next_changed = next(changed, None)
+            if next_changed == key:
+                yield from self._entry(key)
+                next_changed = next(changed, None)
+            else:
+                yield key, value
+        while next_changed is not None:
+            yield from self._entry(next_changed)
+            next_changed = next(changed, None)
+
+    def _entry(self, key: bytes) -> Iterator[tuple[bytes, bytes]]:
+        value = self.get(key)
+        if value is not None:
+            yield key, value
+
     def mark(self) -> None:
         """A record begins: from here on ``undo`` takes back."""
         self._undo.clear()
@@ -177,6 +210,35 @@ class Overlay:
         else:
             self._frozen = {}
         self._frozen_members.pop(0)
+
+
+class Newer:
+    """Changed keys, sorted as far as somebody has read: many may have changed where few are looked at."""
+
+    def __init__(self, keys: list[bytes]) -> None:
+        heapify(keys)
+        self._rest = keys
+        self._sorted: list[bytes] = []
+
+    def between(self, start: bytes, stop: bytes) -> Iterator[bytes]:
+        """Those from ``start`` on and before ``stop``, each once."""
+        self._sort_until(start)
+        place = bisect_left(self._sorted, start)
+        while True:
+            if place == len(self._sorted):
+                if not self._rest or self._rest[0] >= stop:
+                    return
+                self._sort_until(self._rest[0] + b"\0")
+            if self._sorted[place] >= stop:
+                return
+            yield self._sorted[place]
+            place += 1
+
+    def _sort_until(self, stop: bytes) -> None:
+        while self._rest and self._rest[0] < stop:
+            key = heappop(self._rest)
+            if not self._sorted or self._sorted[-1] != key:  # changed in several layers
+                self._sorted.append(key)
 
 
 class PrefixOf(Protocol):

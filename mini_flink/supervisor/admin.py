@@ -56,7 +56,7 @@ def open_door(settings: Settings, origin: Origin, inherited: socket.socket | Non
     host, port = settings.admin_host, settings.admin_port
     if inherited is not None:
         host, port = address_of(inherited)
-    token = _token(settings, origin)
+    token = token_of(settings, origin)
     if not token and not is_loopback(host):
         raise ConfigError(
             f"{_FLAGS}host {host} lets others than this host operate the server, and there is no token",
@@ -81,7 +81,7 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _token(settings: Settings, origin: Origin) -> str:
+def token_of(settings: Settings, origin: Origin) -> str:
     """What is in the file of the setting, or in the credential of systemd; empty if there is none."""
     path = settings.admin_token_file
     if path is None:
@@ -217,6 +217,7 @@ class AdminKeeper:
             "last_exit": self._last_exit,
             "metrics": "",
             "counters": {},
+            "silent_ms": None,
         }
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""From one generation to the next while clients wait, not fail: rescale and upgrade.
+"""From one generation to the next while clients wait, not fail: rescale, upgrade and (an upgrade) reload.
 
 The old workers serve while a resharder copies their state into the next generation's folders. Then nobody is
 let in, the old workers come to a stand, the resharder adds what has changed since, the new workers start
@@ -12,7 +12,7 @@ they are told to go on, as if nothing had been. From then on the new generation 
     hold      gateways hold requests (upgrade: the old ones accept no more)        clients wait
     finish    workers end their batch, flush, list what has changed, and stand still
     build     the resharder adds that, and the records that were under way
-    trial     (upgrade) workers on state that is thrown away; a new gateway asks them the probe
+    trial     (upgrade, but no reload) workers on state that is thrown away; a new gateway asks them the probe
     start     the new workers recover, and wait
     release   the switch is made, everybody goes; gateways say so
 
@@ -47,6 +47,9 @@ TRIAL_START, TRIAL_ASK, TRIAL_END, START, RELEASE = "trial", "probe", "trial end
 ABORT, ENDED = "abort", "ended"
 TRIALS = (TRIAL_START, TRIAL_ASK, TRIAL_END)
 
+RELOAD = "reload"
+"""An upgrade to what the files of the same job hold now, for ``serve --dev``: as quick as can be."""
+
 ATTEMPTS = 3
 SHORT_COPY_MS = 250
 """What changes in so short a time is left to ``build``, for which clients wait."""
@@ -55,6 +58,7 @@ HELD_LIMIT_MS = 60_000
 """How long clients may be kept waiting before everything goes back."""
 
 IDLE_MS = 500
+RELOAD_IDLE_MS = 50
 """How long old gateways wait for the next request of an idle connection, to close it with the answer."""
 
 Tell = Callable[[Mapping[str, Any]], None]
@@ -74,7 +78,17 @@ class Goal:
     @property
     def is_upgrade(self) -> bool:
         """Whether gateways change too, because they hold the job's code."""
+        return self.kind in ("upgrade", RELOAD)
+
+    @property
+    def has_trial(self) -> bool:
+        """Whether the job is to prove itself on state that is thrown away."""
         return self.kind == "upgrade"
+
+    @property
+    def idle_ms(self) -> int:
+        """How long old gateways wait for the next request of an idle connection."""
+        return RELOAD_IDLE_MS if self.kind == RELOAD else IDLE_MS
 
 
 def goal_of(question: Mapping[str, Any]) -> Goal:
@@ -115,10 +129,11 @@ class Changeover:
         self._resharder: Member | None = None
         self._times_ms: dict[str, int] = {}
         self._phase_began_ms = 0
+        self._sources = ""
 
     @property
     def kind(self) -> str:
-        """``rescale`` or ``upgrade``."""
+        """``rescale``, ``upgrade`` or ``reload``."""
         return self._goal.kind
 
     # --- the way ----------------------------------------------------------------------------------------
@@ -132,6 +147,7 @@ class Changeover:
         console.note(said, name="changeover.begun", kind=self._goal.kind, attempt=self._attempt)
         self._retry = False
         self._held_ms = None
+        self._sources = ""
         self._workers, self._gateways = [], []
         generation, draft = self._folder.draft_generation()
         goal, old = self._goal, self._old
@@ -188,12 +204,15 @@ class Changeover:
             fingerprint=facts["fingerprint"],
             operator_names={int(number): name for number, name in facts["operator_names"].items()},
             sources=facts["sources"],
+            locations=facts["locations"],
+            key_names=facts["key_names"],
         )
         self._next_operator = int(facts["next_operator"])
+        self._sources = str(facts["sources"])
         self._fleet.draft(self._next)
         self._tell({"findings": facts["findings"]})
         self._track()
-        self._fleet.prepare(self._next, 2 if self._goal.is_upgrade else 1)
+        self._fleet.prepare(self._next, 2 if self._goal.has_trial else 1)
 
     def _track(self) -> None:
         self._enter(TRACK)
@@ -244,7 +263,7 @@ class Changeover:
         if not self._goal.is_upgrade:
             return {}
         grace_ms = self._old.settings.request_timeout_ms
-        return {"close_doors": True, "grace_ms": grace_ms, "idle_ms": IDLE_MS}
+        return {"close_doors": True, "grace_ms": grace_ms, "idle_ms": self._goal.idle_ms}
 
     def _finish(self) -> None:
         self._enter(FINISH)
@@ -333,10 +352,14 @@ class Changeover:
             "attempts": self._attempt,
             "copies": self._copies,
             "phases_ms": dict(self._times_ms),
+            **self._read(),
         }
         workers = count(self._next.workers, "worker")
         what = f"{self._goal.kind} done: {workers}, clients waited {pause_ms / 1000:.2f} s"
-        told = {name: value for name, value in self.result.items() if name not in ("ok", "phases_ms")}
+        if self._goal.kind == RELOAD:
+            what = f"reloaded in {self.result['duration_ms'] / 1000:.1f} s, state kept"
+        hidden = ("ok", "phases_ms", "sources")
+        told = {name: value for name, value in self.result.items() if name not in hidden}
         console.event("ok", what, name="changeover.ended", kind=self._goal.kind, **told)
 
     # --- who has done what was asked --------------------------------------------------------------------
@@ -366,7 +389,7 @@ class Changeover:
                 self._finish()
             case "finish":
                 self._build()
-            case "build" if self._goal.is_upgrade:
+            case "build" if self._goal.has_trial:
                 self._start(TRIAL_START, TRIAL)
             case "trial":
                 self._ask_probe()
@@ -388,7 +411,13 @@ class Changeover:
         if kind == wire.READY:
             return self._take_ready(member, data)
         if kind == wire.FAILED and (member in self._fleet.others or member.role == "resharder"):
-            self._fail(str(data["text"]), int(data["exit_code"]))
+            self._sources = str(data.get("sources", self._sources))
+            text = str(data["text"])
+            if self._goal.kind == RELOAD and "unfit" in data:
+                text = (
+                    f"{text.rstrip()}\n  = or begin with new state: stop it, and serve with --data-dir FOLDER"
+                )
+            self._fail(text, int(data["exit_code"]))
             return True
         answers = {
             TRACK: wire.TRACKING,
@@ -498,9 +527,10 @@ class Changeover:
             return
         self._retry = retry and self._attempt < ATTEMPTS and not self._cancelled
         self._failure = (reason, exit_code)
-        back = "came to nothing, the server goes on as it was"
         why = reason.rstrip().removeprefix("error: ")
-        said = f"{self._goal.kind} {back}: {why}"
+        said = f"{self._goal.kind} came to nothing, the server goes on as it was: {why}"
+        if self._goal.kind == RELOAD:
+            said = f"not reloaded, the version before goes on: {why}"
         console.event("warn", said, name="changeover.failed", kind=self._goal.kind, retried=self._retry)
         self._enter(ABORT)
         self._held_ms = None
@@ -527,7 +557,12 @@ class Changeover:
         self._folder.drop_draft()
         if not self._retry:
             self.phase = ENDED
-            self.result = {"ok": False, "reason": self._failure[0], "exit_code": self._failure[1]}
+            reason, exit_code = self._failure
+            self.result = {"ok": False, "reason": reason, "exit_code": exit_code, **self._read()}
+
+    def _read(self) -> dict[str, str]:
+        """For who watches the sources: which of them were read, empty if that is not known."""
+        return {"sources": self._sources} if self._goal.kind == RELOAD else {}
 
     def retry(self, now_ms: int) -> None:
         """Once everybody is up again, another attempt, if one is due."""

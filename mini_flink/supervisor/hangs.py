@@ -33,6 +33,11 @@ class HangWatch:
         self._stopped_since_ns: int | None = None
         self._warned: object = None
 
+    @property
+    def stopped_since_ns(self) -> int | None:
+        """Since when the process has been seen stopped; None: it was not, when it was looked at last."""
+        return self._stopped_since_ns
+
     def look(self, entry: Entry | None, stopped: bool, now_ns: int) -> Stuck | None:
         """What to say or do, each thing once; None: nothing."""
         if stopped:

@@ -17,7 +17,6 @@ from mini_flink import console, procfs, wire
 from mini_flink.core.restarts import GiveUp
 from mini_flink.errors import (
     EXIT_CONFIG,
-    EXIT_TRY_AGAIN,
     DecodeError,
     IncompatibleError,
     MiniFlinkError,
@@ -29,12 +28,14 @@ from mini_flink.supervisor import words
 from mini_flink.supervisor.admin import AdminKeeper
 from mini_flink.supervisor.changeover import ENDED as CHANGED
 from mini_flink.supervisor.changeover import Changeover, goal_of
+from mini_flink.supervisor.desk import Desk, Handler, Question
 from mini_flink.supervisor.events import EventRing
 from mini_flink.supervisor.fleet import Fleet
 from mini_flink.supervisor.hangs import Stuck
 from mini_flink.supervisor.members import GONE, READY, STARTING, STOPPING, WAITING, Member, describe_exit
 from mini_flink.supervisor.notify import ServiceManager
-from mini_flink.supervisor.questions import DEEDS, Questions
+from mini_flink.supervisor.questions import OF_WORKERS
+from mini_flink.supervisor.reloader import Reloader
 from mini_flink.supervisor.report import build_report, pending_requests, total
 from mini_flink.supervisor.signals import SignalPipe
 from mini_flink.supervisor.snapshots import SnapshotDirector
@@ -49,7 +50,6 @@ LOOK_MS = 1_000
 RETRY_SEND_MS = 20
 RETRY_START_MS = 1_000
 STOP_MARGIN_MS = 2_000
-ASKER_MS = 5_000
 SLOW_START_MS = 1_000
 SLOW_START_REPEAT_MS = 5_000
 _RECEIVE_LIMIT = 100
@@ -72,6 +72,7 @@ class Supervisor:
         banner: Callable[[int], str],
         background: ThreadBackground,
         admin: AdminKeeper | None = None,
+        reloader: Reloader | None = None,
     ) -> None:
         self._settings = plan.settings
         self._folder = folder
@@ -81,6 +82,7 @@ class Supervisor:
         self._banner = banner
         self._background = background
         self._admin = admin
+        self._reloader = reloader
         self._events = EventRing()
         self._snapshots = SnapshotDirector(plan, folder, fleet, background, self._events)
         self._changeover: Changeover | None = None
@@ -97,8 +99,7 @@ class Supervisor:
         self._redone = 0
         self._last_wait = ""
         self._warnings: set[str] = set()
-        self._askers: dict[str, int] = {}
-        self._questions = Questions()
+        self._desk = Desk(transport, fleet, self._handlers(), self._report)
 
     # --- the loop ---------------------------------------------------------------------------------------
 
@@ -135,12 +136,14 @@ class Supervisor:
             self._tell_manager()
 
     def _sleep_ms(self) -> int:
-        due = [self._look_due_ms, self._kill_due_ms, *self._askers.values()]
+        due = [self._look_due_ms, self._kill_due_ms, self._desk.due_ms()]
         due.append(self._snapshots.due_ms(self._now_ms))
         due.append(self._manager.due_ms(in_between=self._state != SERVING))
         due.append(self._admin.due_ms() if self._admin else None)
         if self._changeover is not None:
             due.append(self._changeover.due_ms())
+        elif self._reloader is not None and self._state == SERVING:
+            due.append(self._reloader.due_ms())
         due += [member.start_at_ms for member in self._fleet if member.state == WAITING]
         if any(member.unsent for member in self._fleet):
             due.append(self._now_ms + RETRY_SEND_MS)
@@ -158,11 +161,10 @@ class Supervisor:
         if self._admin is not None:
             self._admin.step(now_ms)
         self._step_changeover()
+        self._step_reloader()
         if _due(self._look_due_ms, now_ms):
             self._look()
-        for peer in [peer for peer, until_ms in self._askers.items() if _due(until_ms, now_ms)]:
-            del self._askers[peer]
-            self._transport.disconnect(peer)
+        self._desk.step(now_ms)
         if _due(self._kill_due_ms, now_ms):
             self._kill_due_ms = None
             for member in self._leaving():
@@ -192,11 +194,8 @@ class Supervisor:
             return
         if not isinstance(message, wire.Control):
             return
-        if message.kind == wire.STATUS:
-            self._answer_status(message)
-            return
-        if message.kind == wire.ASK:
-            self._take_question(message)
+        if message.kind in (wire.STATUS, wire.ASK):
+            self._desk.take(message, self._now_ms)
             return
         member = self._fleet.sender_of(message)
         if member is None:
@@ -206,7 +205,7 @@ class Supervisor:
         if message.kind == wire.READY:
             self._take_ready(member, message.data)
         elif message.kind == wire.LOOKED:
-            self._questions.take(member.name, message.data)
+            self._desk.take_answer(member.name, message.data, self._now_ms)
         elif message.kind == wire.SNAPSHOT_PART:
             self._snapshots.take_part(member, message.data, self._now_ms)
         elif message.kind == wire.FAILED:
@@ -276,76 +275,58 @@ class Supervisor:
 
     # --- what the command line asks for -----------------------------------------------------------------
 
-    def _take_question(self, message: wire.Control) -> None:
-        """A request that takes a while: its asker hears of the end."""
-        self._transport.connect(message.sender, str(message.data["endpoint"]))
+    def _handlers(self) -> dict[str, Handler]:
+        """What may be asked, and who answers it."""
+        return {
+            "savepoint": self._serving(self._take_savepoint),
+            "rescale": self._serving(self._begin_changeover),
+            "upgrade": self._serving(self._begin_changeover),
+            "cancel": self._cancel_changeover,
+            **dict.fromkeys(OF_WORKERS, self._serving(self._ask_workers)),
+        }
 
-        def answer(told: Mapping[str, Any]) -> None:
-            self._transport.send(message.sender, self._fleet.control(wire.TOLD, {"done": True, **told}))
-            self._askers[message.sender] = self._now_ms + ASKER_MS
+    def _serving(self, handler: Handler) -> Handler:
+        """Only a server that has started, and is not about to end, does what ``handler`` does."""
 
-        if message.data["what"] == "cancel":
-            self._cancel_changeover(answer)
-        elif self._state != SERVING:
-            answer(
-                {"ok": False, "reason": f"the server is {self._shown_state()}", "exit_code": EXIT_TRY_AGAIN}
-            )
-        elif message.data["what"] == "savepoint":
-            self._snapshots.ask(message.data.get("location"), answer)
-        elif message.data["what"] in ("rescale", "upgrade"):
-            self._begin_changeover(message, answer)
-        elif message.data["what"] == "dead_letters":
-            self._ask_workers(message.data, answer)
-        else:
-            answer({"ok": False, "reason": f"this server knows no {message.data['what']}"})
+        def handle(question: Question) -> None:
+            if self._state == SERVING:
+                handler(question)
+            else:
+                question.refuse(f"the server is {self._shown_state()}")
 
-    def _ask_workers(self, question: Mapping[str, Any], answer: Callable[[Mapping[str, Any]], None]) -> None:
-        """Each worker answers between two of its batches."""
-        if question.get("do") not in DEEDS:  # an unknown word must not be taken for the last one, which drops
-            answer({"ok": False, "reason": f"dead letters cannot be {question.get('do')!r}"})
-            return
-        reason = ""
-        if self._questions.busy:
-            reason = "another question is being answered"
-        elif self._changeover is not None:
-            reason = "the server is being rescaled or upgraded"
-        elif any(worker.state != READY for worker in self._fleet.workers):
-            reason = "a worker is being started again"
-        if reason:
-            help = "ask again in a moment"
-            answer({"ok": False, "reason": reason, "help": help, "exit_code": EXIT_TRY_AGAIN})
-            return
-        number = self._questions.begin([worker.name for worker in self._fleet.workers], answer)
-        data = {name: question.get(name) for name in ("do", "ids", "operator")}
-        self._fleet.send(self._fleet.workers, wire.LOOK, {"id": number, **data})
+        return handle
 
-    def _begin_changeover(self, message: wire.Control, answer: Callable[[Mapping[str, Any]], None]) -> None:
+    def _take_savepoint(self, question: Question) -> None:
+        self._snapshots.ask(question.data.get("location"), question.answer)
+
+    def _ask_workers(self, question: Question) -> None:
         if self._changeover is not None:
-            busy = "the server is being rescaled or upgraded already"
-            answer({"ok": False, "reason": busy, "exit_code": EXIT_TRY_AGAIN})
+            question.refuse("the server is being rescaled or upgraded", help="ask again in a moment")
+        else:
+            self._desk.ask_workers(question)
+
+    def _begin_changeover(self, question: Question) -> None:
+        if self._changeover is not None:
+            question.refuse("the server is being rescaled or upgraded already")
             return
-
-        def tell(told: Mapping[str, Any]) -> None:
-            self._transport.send(message.sender, self._fleet.control(wire.TOLD, dict(told)))
-
-        self._tell_changed = answer
-        self._snapshots.suspend(f"the server is changed by {message.data['what']}")
-        self._changeover = Changeover(goal_of(message.data), self._folder, self._fleet, tell)
+        self._tell_changed = question.answer
+        self._snapshots.suspend(f"the server is changed by {question.what}")
+        self._changeover = Changeover(goal_of(question.data), self._folder, self._fleet, question.tell)
         try:
             self._changeover.begin(self._now_ms)
         except MiniFlinkError as error:
             self._changeover = None
             self._snapshots.resume(self._fleet.plan)
-            answer({"ok": False, "reason": error.message, "exit_code": error.exit_code})
+            question.answer({"ok": False, "reason": error.message, "exit_code": error.exit_code})
         else:
             self._events.note(self._changeover.kind, "info", f"a {self._changeover.kind} begins")
 
-    def _cancel_changeover(self, answer: Callable[[Mapping[str, Any]], None]) -> None:
+    def _cancel_changeover(self, question: Question) -> None:
         if self._changeover is None:
-            answer({"ok": False, "reason": "nothing is being changed", "exit_code": EXIT_TRY_AGAIN})
+            question.refuse("nothing is being changed")
             return
         self._changeover.cancel("it was called off", self._now_ms)
-        answer({"ok": True})
+        question.answer({"ok": True})
 
     def _step_changeover(self) -> None:
         changeover = self._changeover
@@ -362,11 +343,15 @@ class Supervisor:
             self._tell_changed(changeover.result)
             self._folder.remove_older_generations()
 
-    def _answer_status(self, message: wire.Control) -> None:
-        self._transport.connect(message.sender, str(message.data["endpoint"]))
-        # Closed later: closing at once would drop the reply before it has left.
-        self._askers[message.sender] = self._now_ms + ASKER_MS
-        report = build_report(
+    def _step_reloader(self) -> None:
+        if self._reloader is None or self._changeover is not None or self._state != SERVING:
+            return
+        question = self._reloader.step(self._fleet.plan, self._now_ms)
+        if question is not None:
+            self._begin_changeover(question)
+
+    def _report(self) -> dict[str, Any]:
+        return build_report(
             self._fleet.plan,
             [*self._fleet.workers, *self._fleet.gateways],
             self._fleet.retired,
@@ -379,7 +364,6 @@ class Supervisor:
             admin=self._admin,
             events=self._events,
         )
-        self._transport.send(message.sender, self._fleet.control(wire.STATUS_REPLY, report))
 
     def _restored(self) -> dict[str, str] | None:
         record = self._folder.record
@@ -398,6 +382,8 @@ class Supervisor:
     # --- the service manager ----------------------------------------------------------------------------
 
     def _tell_manager(self) -> None:
+        if not self._manager.listens:
+            return
         waited_for = [
             member.pid
             for member in (*self._fleet.workers, *self._fleet.gateways)
@@ -421,7 +407,7 @@ class Supervisor:
     def _take_exit(self, member: Member) -> None:
         pid, ended = member.pid or 0, member.ended
         status = self._fleet.reap(member)
-        self._questions.died(member.name)
+        self._desk.died(member.name, self._now_ms)
         if self._changeover is not None and self._changeover.take_exit(member, status, self._now_ms):
             self._advance_stop()
             return

@@ -61,8 +61,9 @@ class ServiceManager:
     """
 
     def __init__(self, now_ms: int) -> None:
-        self._listens = bool(os.environ.get("NOTIFY_SOCKET"))
-        self._watchdog_ms = watchdog_interval_ms(os.environ, os.getpid()) if self._listens else None
+        self.listens = bool(os.environ.get("NOTIFY_SOCKET"))
+        """Whether there is one: else nobody need find out what to tell it."""
+        self._watchdog_ms = watchdog_interval_ms(os.environ, os.getpid()) if self.listens else None
         self._watchdog_due_ms = self._extend_due_ms = now_ms
         self._status = ""
         self._unsent: dict[str, str] = {}
@@ -72,14 +73,12 @@ class ServiceManager:
     def due_ms(self, *, in_between: bool) -> int | None:
         """When ``step`` has to be called next; ``in_between``: while it starts or stops."""
         due = [self._watchdog_due_ms] * (self._watchdog_ms is not None)
-        due += [self._extend_due_ms] * (self._listens and in_between)
+        due += [self._extend_due_ms] * (self.listens and in_between)
         due += [self._retry_due_ms] * bool(self._unsent)
         return min(due, default=None)
 
     def step(self, now_ms: int, status: str, waited_for: Iterable[int], *, in_between: bool) -> None:
         """Tell what there is to tell: a new ``status`` at once, the rest when it is due."""
-        if not self._listens:
-            return
         if status != self._status:
             self._status = status
             self._unsent["STATUS"] = status

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from mini_flink.errors import EXIT_TRY_AGAIN
 
 Answer = Callable[[Mapping[str, Any]], None]
 
-DEEDS = ("list", "show", "retry", "drop")
-"""What may be done with dead letters."""
+
+@dataclass(frozen=True, slots=True)
+class OfWorkers:
+    """A question that workers answer: what it is about, what may be asked to be done, what travels along."""
+
+    subject: str
+    deeds: tuple[str, ...]
+    fields: tuple[str, ...]
+
+
+OF_WORKERS: Mapping[str, OfWorkers] = {
+    "dead_letters": OfWorkers("dead letters", ("list", "show", "retry", "drop"), ("ids", "operator")),
+}
+"""By the name under which it is asked; who answers it in a worker stands in ``worker.process``."""
 
 
 class Questions:

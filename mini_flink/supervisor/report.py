@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -71,6 +72,10 @@ def _plan(plan: ServerPlan) -> dict[str, Any]:
         "gateways": plan.gateways,
         "max_parallelism": plan.max_parallelism,
         "generation": plan.generation,
+        "locations": dict(plan.locations),
+        "key_names": dict(plan.key_names),
+        "request_timeout_ms": plan.settings.request_timeout_ms,
+        "pending_capacity": plan.settings.pending_capacity,
     }
 
 
@@ -85,6 +90,7 @@ def _supervisor(incarnation: int, state: str) -> dict[str, Any]:
         "last_exit": "",
         "metrics": "",
         "counters": {},
+        "silent_ms": None,
     }
 
 
@@ -100,7 +106,22 @@ def _process(member: Member) -> dict[str, Any]:
         "last_exit": member.last_exit,
         "metrics": beside(member.page_path),
         "counters": {name: counters[name] for name in COUNTERS_OF[member.role]},
+        "silent_ms": _silent_ms(member, time.monotonic_ns()),
     }
+
+
+def _silent_ms(member: Member, now_ns: int) -> int | None:
+    """How long a process has been at one record or commit, or stopped; None: it sleeps, or it works on.
+
+    An idle process publishes nothing, and need not: it has nothing to get on with.
+    """
+    entry = member.page.entry() if member.page.incarnation() == member.incarnation else None
+    since = [entry.since_ns] if entry is not None else []
+    if member.watch.stopped_since_ns is not None:
+        since.append(member.watch.stopped_since_ns)
+    if not member.running or not since:
+        return None
+    return max(0, now_ns - min(since)) // 1_000_000
 
 
 def _operators(plan: ServerPlan, members: Sequence[Member]) -> list[dict[str, Any]]:

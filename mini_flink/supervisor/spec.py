@@ -23,7 +23,8 @@ class ServerPlan:
     """What all processes of one run share.
 
     ``numbers`` holds every operator that the folder has ever seen. ``sources`` is the file with the user's
-    modules as they were when this job was started, or upgraded to.
+    modules as they were when this job was started, or upgraded to. ``locations`` and ``key_names`` are for
+    people: where each operator was made, what the key of an edge is called.
     """
 
     settings: Settings
@@ -41,6 +42,8 @@ class ServerPlan:
     generation: int
     parallelisms: Mapping[str, int] = field(default_factory=dict)
     sources: str = ""
+    locations: Mapping[str, str] = field(default_factory=dict)
+    key_names: Mapping[str, str] = field(default_factory=dict)
 
     def endpoint(self, name: str, incarnation: int) -> str:
         """Where one incarnation of a process listens."""
@@ -62,6 +65,7 @@ def build_spec(
     gateway_slots: int,
     alive_fd: int,
     listen_fd: int,
+    page_url: str = "",
 ) -> ProcessSpec:
     """What the next incarnation of a member is told. ``gateway_slots``: all slots are below that."""
     return ProcessSpec(
@@ -94,6 +98,7 @@ def build_spec(
         listen_fd=listen_fd,
         sources=plan.sources,
         job_name=plan.job_name,
+        page_url=page_url,
     )
 
 

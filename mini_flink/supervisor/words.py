@@ -23,7 +23,9 @@ SURVIVES = {
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The facts of the banner; ``restored`` names the snapshot that this start goes on from."""
+    """The facts of the banner; ``restored`` names the snapshot that this start goes on from, ``reloads`` the
+    files whose change brings a new version.
+    """
 
     version: str
     graph: JobGraph
@@ -38,6 +40,7 @@ class Started:
     seconds: float
     restored: str = ""
     page: str = ""
+    reloads: str = ""
 
 
 def banner(facts: Started) -> str:
@@ -60,6 +63,7 @@ def banner(facts: Started) -> str:
         *([f"  Try     {attempt}"] if (attempt := curl_line(graph, facts.job_doc, facts.url)) else []),
         f"  State   {short_path(facts.data_dir)}   {SURVIVES[facts.durability]}, {known}",
         *([f"  Page    {facts.page}"] if facts.page else []),
+        *([f"  Reload  on save of {facts.reloads}"] if facts.reloads else []),
         "  Stop    Ctrl-C",
     ]
     return "\n".join(lines)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from mini_flink.config import Settings
 from mini_flink.config_layers import CONFIG_FILE
-from mini_flink.errors import EXIT_TRY_AGAIN, ConfigError, MiniFlinkError, UsageError
+from mini_flink.errors import ChangedFilesError, ConfigError, UsageError
 from mini_flink.jobs import JobTarget
 from mini_flink.runners.check import check
 
@@ -30,12 +30,6 @@ CONFIGURATION = "/etc/mini-flink"
 DROP_IN = "10-install.conf"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _PLAIN = re.compile(r"[A-Za-z0-9_./:=,@+-]+")
-
-
-class ChangedFilesError(MiniFlinkError):
-    """Files are there that say something else; they may have been edited."""
-
-    exit_code = EXIT_TRY_AGAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +61,7 @@ def install(
     written = [path for path, content in files.items() if _read(_below(root, path)) != content]
     changed = [path for path in written if os.path.exists(_below(root, path))]
     if changed and not force:
-        error = ChangedFilesError(
-            "files are there that say something else; nothing was written",
-            help="look at them, and let them be written anew with --force",
-        )
-        error.details = tuple(changed)
-        raise error
+        raise ChangedFilesError(changed)
     if not dry_run:
         for path in written:
             _write(_below(root, path), files[path])

@@ -15,6 +15,7 @@ from mini_flink.core.base import Ran
 from mini_flink.metrics import Counter, Gauge, Histogram, OperatorCounters, Registry
 from mini_flink.operators.operator import Operator
 from mini_flink.operators.runtime import Task
+from mini_flink.state.sizes import Size, Sizes
 
 BATCH_RECORDS = "mini_flink_batch_records"
 COMMIT_SECONDS = "mini_flink_commit_seconds"
@@ -23,8 +24,13 @@ STAGE_LATENCY = "mini_flink_stage_latency_seconds"
 STAGE_OLDEST = "mini_flink_stage_oldest_seconds"
 STAGE_QUEUE = "mini_flink_stage_queue_records"
 STAGE_WAIT = "mini_flink_stage_queue_wait_seconds_total"
+DEAD_LETTERS = "mini_flink_dead_letters_present"
+OPERATOR_KEYS = "mini_flink_operator_state_keys"
+OPERATOR_STATE = "mini_flink_operator_state_bytes"
 STATE_BYTES = "mini_flink_state_bytes"
 WORKER_BUSY = "mini_flink_worker_busy_seconds_total"
+MAP = "map"
+"""The kind of state that has several items for a key."""
 
 
 class _Stage:
@@ -160,3 +166,24 @@ class WorkerMeter:
             stage.queue.value = records
             stage.oldest.value = max(0.0, now - oldest_s)
         self._busy.value = max(self._busy.value, now - self._start_s - self._slept_s)
+
+    def publish_state(
+        self, sizes: Sizes, states: Mapping[int, Mapping[int, str]], uids: Mapping[int, str]
+    ) -> None:
+        """What the table holds of each operator that declares ``states`` (their kinds by index).
+
+        Keys are those of the state that has most of them. The entries of a map are no keys of the operator:
+        with nothing but maps the keys are not known.
+        """
+        gauge = self._registry.gauge
+        gauge(DEAD_LETTERS, help="Dead letters that are there.").value = sizes.dead_letters.items
+        none = Size(0, 0)
+        for operator, kinds in states.items():
+            labels = {"operator": uids[operator]}
+            found = {number: sizes.states.get((operator, number), none) for number in kinds}
+            gauge(OPERATOR_STATE, labels, "Keys and values of an operator's state, as stored.").value = sum(
+                size.bytes for size in found.values()
+            )
+            keys = [found[number].items for number, kind in kinds.items() if kind != MAP]
+            if keys:
+                gauge(OPERATOR_KEYS, labels, "Keys that an operator has state for.").value = max(keys)

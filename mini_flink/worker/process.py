@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -39,9 +40,9 @@ from mini_flink.state.lmdb import LmdbTable
 from mini_flink.state.log import FileLog
 from mini_flink.tracing.opening import open_tracing
 from mini_flink.transport.zmq import ZmqTransport
+from mini_flink.worker import letters
 from mini_flink.worker.background import ThreadBackground
-from mini_flink.worker.host import Capture
-from mini_flink.worker.letters import look
+from mini_flink.worker.host import Capture, Host
 from mini_flink.worker.meter import STATE_BYTES
 from mini_flink.worker.snapshots import Order, WorkerSnapshots
 from mini_flink.worker.spare import called
@@ -51,10 +52,13 @@ from mini_flink.worker.worker import Devices, Place, Worker
 
 POISON_DEATHS = 3
 PUBLISH_INTERVAL_S = 0.25
-STATE_SIZE_INTERVAL_S = 1.0
 RECEIVE_LIMIT = 64
 LAST_WORD_MS = 1000
 SPACE_RETRY_MS = 1000
+
+Look = Callable[[Host, int, Mapping[str, Any], float], dict[str, Any]]
+LOOKS: Mapping[str, Look] = {"dead_letters": letters.look}
+"""Who answers which question of ``supervisor.questions``: with host, own number, question and time."""
 
 
 class WorkerProcess:
@@ -69,7 +73,7 @@ class WorkerProcess:
         self._label = ""
         self._published_s = 0.0
         self._published_records = -1
-        self._sized_s = 0.0
+        self._published_commit = -1
         self._transport = ZmqTransport()
         self._transport.bind(spec.endpoint)
         self._transport.connect(SUPERVISOR, spec.supervisor_endpoint)
@@ -285,7 +289,8 @@ class WorkerProcess:
     def _timeout_ms(self, now: float) -> int | None:
         due = self._worker.host.due_s(now)
         engine = self._worker.engine
-        if engine.counters.records_in != self._published_records or engine.backlog:
+        is_news = self._table.commit_number != self._published_commit
+        if is_news or engine.counters.records_in != self._published_records or engine.backlog:
             publish_s = self._published_s + PUBLISH_INTERVAL_S
             due = publish_s if due is None else min(due, publish_s)
         return None if due is None else max(0, int((due - now) * 1000) + 1)
@@ -306,6 +311,7 @@ class WorkerProcess:
         elif message.kind == wire.GO:
             self._go()
         elif message.kind == wire.LOOK:
+            look = LOOKS[message.data["what"]]
             told = look(self._worker.host, self._spec.index, message.data, now)
             self._tell(wire.LOOKED, {"id": message.data["id"], **told})
         elif message.kind == wire.STOP:
@@ -325,10 +331,9 @@ class WorkerProcess:
         self._worker.undertaker.say_repeats(time.time_ns() // 1_000_000)
 
     def _publish_metrics(self, now: float) -> None:
-        if now >= self._sized_s + STATE_SIZE_INTERVAL_S:
-            self._sized_s = now
-            self._state_bytes.value = self._table.used_bytes
-        self._worker.meter.publish(now, self._worker.engine.waiting())
+        self._published_commit = self._table.commit_number
+        self._state_bytes.value = self._table.used_bytes
+        self._worker.publish(now, self._table.held)
         self._publisher.publish()
 
     def _close(self) -> bool:

@@ -89,6 +89,15 @@ class Registry:
         """The numbers of the operators that have declared state."""
         return sorted({operator for operator, _ in self._declared})
 
+    @property
+    def states(self) -> dict[int, dict[int, str]]:
+        """The kind of each state that is declared, by operator and index."""
+        found: dict[int, dict[int, str]] = {}
+        for place in self._declared:
+            entry = self._stored[place]
+            found.setdefault(entry.operator, {})[entry.number] = entry.kind
+        return found
+
     def check_complete(self) -> None:
         """IncompatibleError naming every state that is stored and that no operator declares any more."""
         lost = [

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from mini_flink import ids, keys, wire
+from mini_flink import ids, keys, values, wire
+from mini_flink.core.base import Burial
 from mini_flink.errors import DecodeError, Location, RecordError
 from mini_flink.events import Say
-from mini_flink.failures import Failure, FailureLog, Notice, describe
+from mini_flink.failures import Failure, FailureLog, Notice, describe, explain, preview
 from mini_flink.operators.failure import OperatorFailure
 
 LETTER_FORMAT = 1
@@ -18,7 +19,8 @@ class Undertaker:
     """Buries the failed records of one worker. ``say`` prints.
 
     ``uids`` names operators by their numbers, ``locations`` says where those of this job were made,
-    ``trace_id`` which trace the record at hand belongs to.
+    ``trace_id`` which trace the record at hand belongs to. With ``explains`` the client hears what the log
+    does.
     """
 
     def __init__(
@@ -30,6 +32,8 @@ class Undertaker:
         locations: Mapping[int, Location],
         log: FailureLog,
         say: Say,
+        *,
+        explains: bool = False,
         trace_id: Callable[[], str] = str,
     ) -> None:
         self._worker = worker
@@ -40,9 +44,10 @@ class Undertaker:
         self._log = log
         self._say = say
         self._trace_id = trace_id
+        self._explains = explains
         self._count = 0
 
-    def bury(self, record: wire.Record, error: RecordError, now_ms: int) -> tuple[str, str, bytes]:
+    def bury(self, record: wire.Record, error: RecordError, now_ms: int) -> Burial:
         """The error id, the operator's uid and the dead letter of a record that failed."""
         if record.subtask == wire.FAILED_BEFORE_ROUTING:
             return self._bury_unrouted(record, now_ms)
@@ -55,13 +60,22 @@ class Undertaker:
         made = error.location or self._locations.get(record.stage)
         failure = Failure(operator, cause, key, request_id, error_id, made, self._trace_id())
         self._tell(self._log.record(failure, now_ms))
-        return error_id, operator, self._letter(record, error_id, operator, describe(cause, made), now_ms)
+        letter = self._letter(record, error_id, operator, describe(cause, made), now_ms)
+        return Burial(error_id, operator, letter, self._explain(record, cause, key, made))
 
-    def _bury_unrouted(self, record: wire.Record, now_ms: int) -> tuple[str, str, bytes]:
+    def _bury_unrouted(self, record: wire.Record, now_ms: int) -> Burial:
         """The key selector raised in the gateway, which has logged it: only the dead letter is to be made."""
-        error_id, operator, description, value = wire.unpack(record.value)
+        error_id, operator, description, value, *detail = wire.unpack(record.value)
         letter = self._letter(record._replace(value=value), error_id, operator, description, now_ms)
-        return error_id, operator, letter
+        return Burial(error_id, operator, letter, *detail)
+
+    def _explain(
+        self, record: wire.Record, cause: BaseException, key: str, made: Location | None
+    ) -> dict[str, Any] | None:
+        """What the client is told beside, if it is the developer's."""
+        if not self._explains:
+            return None
+        return {**explain(cause, made), "record": _preview(record.value), "key": key}
 
     def _letter(
         self, record: wire.Record, error_id: str, operator: str, description: dict[str, object], now_ms: int
@@ -101,6 +115,13 @@ class Undertaker:
     def _tell(self, notices: Iterable[Notice]) -> None:
         for notice in notices:
             self._say("error", notice.text, name=notice.name, plain=notice.plain, **notice.fields)
+
+
+def _preview(value: bytes) -> str:
+    try:
+        return preview(values.decode(value))
+    except DecodeError as error:  # it may be what failed
+        return f"<{error}>"
 
 
 def _key_text(key: bytes | None) -> str:

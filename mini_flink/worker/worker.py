@@ -21,6 +21,7 @@ from mini_flink.metrics import Registry as Metrics
 from mini_flink.operators.runtime import Task, build_task
 from mini_flink.plan import Plan
 from mini_flink.state.base import CommitLog, Table
+from mini_flink.state.sizes import Sizes
 from mini_flink.tracing.base import Tracing
 from mini_flink.transport.base import Transport
 from mini_flink.worker.background import Background
@@ -102,7 +103,8 @@ class Worker:
             {number: node.location for number, node in plan.operators.items()},
             failures,
             say,
-            str if tracer is None else tracer.current_trace_id,
+            explains=settings.dev,
+            trace_id=str if tracer is None else tracer.current_trace_id,
         )
         self.engine = Engine(
             identity,
@@ -129,6 +131,7 @@ class Worker:
         )
         self.tasks: dict[int, Task] = {}
         self.unnamed_stateful_operators: list[str] = []
+        self._registry: Registry | None = None
 
     def recover(self) -> None:
         """Redo what the log has and the table has not."""
@@ -155,6 +158,7 @@ class Worker:
             )
             for number, stage in plan.stages.items()
         }
+        self._registry = registry
         self.meter.watch(self.tasks)
         for task in self.tasks.values():
             task.open()
@@ -203,6 +207,13 @@ class Worker:
             for task in self.tasks.values()
             for uid, counts in task.statistics().items()
         }
+
+    def publish(self, now: float, sizes: Sizes | None) -> None:
+        """Bring the metrics up to date; ``sizes`` are those of the table, None if it does not tell."""
+        self.meter.publish(now, self.engine.waiting())
+        if sizes is not None and self._registry is not None:
+            uids = {number: node.uid for number, node in self._plan.operators.items()}
+            self.meter.publish_state(sizes, self._registry.states, uids)
 
     def close(self) -> bool:
         """Close the user's functions, and leave all in the table; False if there was no space for that."""

@@ -13,7 +13,7 @@ BUSY = "mini_flink_operator_busy_seconds_total"
 
 def process(role: str, index: int = 0, **more: Any) -> dict[str, Any]:
     known = {"role": role, "index": index, "pid": 100 * len(role) + index, "restarts": 0, "state": "ready"}
-    return {**known, "last_exit": "", "metrics": "", "counters": {}, **more}
+    return {**known, "last_exit": "", "metrics": "", "counters": {}, "silent_ms": None, **more}
 
 
 def status(
@@ -57,6 +57,10 @@ def status(
             "gateways": 1,
             "max_parallelism": 128,
             "generation": 1,
+            "locations": {"total": "job.py:18"},
+            "key_names": {"in->total": "user_id"},
+            "request_timeout_ms": 10_000,
+            "pending_capacity": 1024,
         },
         **more,
     }

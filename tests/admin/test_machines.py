@@ -16,10 +16,9 @@ from mini_flink.admin.histograms import difference, merge, percentile
 from mini_flink.admin.history import History
 from mini_flink.admin.operations import checked
 from mini_flink.admin.sampling import subtasks_of, tick
-from mini_flink.admin.verdict import Busiest, judge
 from mini_flink.metrics import Sample
 from mini_flink.spec import AdminSpec
-from tests.admin.facts import BUSY, counter, gauge, process, reading, status
+from tests.admin.facts import BUSY, counter, gauge, reading, status
 
 DRAWING = draw(status(), "0")
 LOADED = {
@@ -47,10 +46,11 @@ def test_the_picture_says_where_each_node_runs_and_how_records_get_there() -> No
     nodes = {node["id"]: node for node in DRAWING.public["nodes"]}
     assert nodes["in"]["in_gateway"]
     assert (nodes["reply"]["stage"], nodes["reply"]["parallelism"]) == ("total", 2)
-    assert [(edge["id"], edge["ship"]) for edge in DRAWING.public["edges"]] == [
-        ("in->total", "key_by"),
-        ("total->reply", "chained"),
+    assert [(edge["id"], edge["ship"], edge["key"]) for edge in DRAWING.public["edges"]] == [
+        ("in->total", "key_by", "user_id"),
+        ("total->reply", "chained", None),
     ]
+    assert (nodes["total"]["location"], nodes["reply"]["location"]) == ("job.py:18", None)
     rescaled = status()
     rescaled["plan"]["workers"] = 3
     assert draw(rescaled, "0").hash != DRAWING.hash == draw(status(), "0").hash
@@ -109,50 +109,6 @@ def test_percentiles_are_those_of_all_processes_together() -> None:
     assert percentile(merged, 0.95) == pytest.approx(1.5)
     assert percentile([], 0.5) is None
     assert percentile([(1.0, 0), (float("inf"), 1)], 0.99) == 1.0
-
-
-def verdict_on(*readings: Any, busiest: Busiest | None = None) -> dict[str, Any]:
-    ticks = [
-        tick(before, now, DRAWING, 1) for before, now in zip((None, *readings[:-1]), readings, strict=True)
-    ]
-    return judge(ticks, lambda _: busiest, {"total": "Total"})
-
-
-def broken(**more: Any) -> dict[str, Any]:
-    return {
-        "processes": [*status()["processes"][:3], process("gateway", counters={"pending": 0}), *more["plus"]]
-    }
-
-
-@pytest.mark.parametrize(
-    ("more", "code", "level"),
-    [
-        ({}, "IDLE", "idle"),
-        ({"requests": 20}, "OK", "ok"),
-        ({"failed": 1, "received": 1000}, "FAILING", "warn"),
-        ({"failed": 500, "received": 1000}, "FAILING", "bad"),
-        ({"state": "stopping"}, "STOPPING", "warn"),
-        ({"state": "serving (rescale: copy)"}, "CHANGING", "warn"),
-        (broken(plus=[process("worker", 2, state="waiting", pid=None, last_exit="SIGKILL")]), "DOWN", "bad"),
-        (broken(plus=[process("worker", 2, counters={"storage_full": 1})]), "STORAGE_FULL", "bad"),
-        (broken(plus=[process("gateway", 1, counters={"refused": 4})]), "DOOR_FULL", "bad"),
-        ({"events": [{"kind": "snapshot_failed", "ts": 0, "process": ""}]}, "SNAPSHOTS", "warn"),
-        ({"events": [{"kind": "died", "ts": 11_000, "process": "w1"}] * 3}, "LOOPING", "bad"),
-    ],
-)
-def test_the_verdict_names_what_is_wrong(more: dict[str, Any], code: str, level: str) -> None:
-    found = verdict_on(reading(10.0), reading(11.0), reading(12.0, None, **{"requests": 0, **more}))
-    assert (found["code"], found["level"]) == (code, level), found["text"]
-    assert found["text"]
-
-
-def test_the_cause_of_a_queue_is_the_operator_that_takes_the_time() -> None:
-    cause = Busiest("total", 0, 0.99)
-    growing = verdict_on(reading(10.0, LOADED), reading(11.0, later(1.0, 300)), busiest=cause)
-    assert (growing["code"], growing["node"]) == ("SATURATED", "total")
-    assert "Total takes all the time of worker 0 (99%)" in growing["text"]
-    steady = verdict_on(reading(10.0, LOADED), reading(11.0, later(1.0, 30)), busiest=cause)
-    assert steady["code"] == "BUSY"
 
 
 def test_history_is_fine_for_a_while_and_coarse_for_a_day() -> None:

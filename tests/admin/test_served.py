@@ -123,7 +123,7 @@ def test_a_worker_that_dies_is_seen_and_seen_to_return(server: Server, admin: ht
         found: dict[str, Any] = next(p for p in admin.get("/api/v1/tick").json()["procs"] if p["id"] == "w0")
         return found
 
-    until(lambda: (worker()["restarts_1h"], worker()["state"]) == (1, "ok"), "it is back")
+    until(lambda: (worker()["restarts_1h"], worker()["state"]) == (1, "restarted"), "it is back")
     assert worker()["last_exit"] == "SIGKILL"
     kinds = [event["kind"] for event in admin.get("/api/v1/events").json()["events"]]
     assert kinds.index("back") < kinds.index("died"), "newest first"

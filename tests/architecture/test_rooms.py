@@ -21,6 +21,7 @@ OWNERS = {
     "msgspec": ("json_codec", "value_classes"),
     "opentelemetry": ("tracing.otel",),
     "prometheus_client": ("admin.*",),
+    "rich": ("cli.top_live", "cli.top_view"),
     "setproctitle": (
         "admin.process",
         "gateway.process",

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mini_flink import wire
-from mini_flink.core.base import Identity, Limits, source_code
+from mini_flink.core.base import Burial, Identity, Limits, source_code
 from mini_flink.core.effects import Append, Flush, Send
 from mini_flink.core.engine import Engine
 from mini_flink.core.shares import WHOLE
@@ -32,8 +32,8 @@ class Page:
 class Undertaker:
     """Buries without a word."""
 
-    def bury(self, record: wire.Record, error: RecordError, now_ms: int) -> tuple[str, str, bytes]:
-        return f"e{record.request}", "operator", b"letter"
+    def bury(self, record: wire.Record, error: RecordError, now_ms: int) -> Burial:
+        return Burial(f"e{record.request}", "operator", b"letter")
 
 
 class Forward:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mini_flink import wire
-from mini_flink.core.base import Identity, Limits
+from mini_flink.core.base import Burial, Identity, Limits
 from mini_flink.core.effects import Effect, Send
 from mini_flink.core.engine import Engine
 from mini_flink.core.pending import Ended, Full, Outcome, PendingMap
@@ -35,7 +35,7 @@ class Silent:
     def process(self, subtask: int, key: bytes | None, value: bytes, origin: Origin | None) -> None:
         pass
 
-    def bury(self, record: wire.Record, error: RecordError, now_ms: int) -> tuple[str, str, bytes]:
+    def bury(self, record: wire.Record, error: RecordError, now_ms: int) -> Burial:
         raise error
 
 

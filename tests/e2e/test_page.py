@@ -28,7 +28,7 @@ QUIET = [
 ]
 EXPECTED = ("net::ERR_",)
 """A server that is gone."""
-ROUTES = ("flow", "flow?view=table", "latency", "processes", "snapshots", "dead", "actions")
+ROUTES = ("flow", "flow?view=table", "latency", "processes", "snapshots", "deadletters", "actions")
 PATIENCE_MS = 30_000
 RECORDS = 40
 
@@ -145,7 +145,7 @@ def test_a_dead_letter_is_shown_whole_retried_and_dropped(serve: Serve, page: Pa
     server, url = _serve(serve, "failing.py")
     bad = {"key": "<b>k</b>", "amount": 1, "do": "raise"}
     assert httpx.post(f"{server.url}/total", json=bad).status_code == 500
-    page.goto(f"{url}/#/dead")
+    page.goto(f"{url}/#/deadletters")
     expect(page.locator(".group h2")).to_contain_text("ValueError: on purpose")
     page.locator("summary").click()
     payload, traceback = page.locator("details pre").all()
@@ -155,7 +155,7 @@ def test_a_dead_letter_is_shown_whole_retried_and_dropped(serve: Serve, page: Pa
     page.locator("dialog .go").click()
     expect(page.locator("tbody .state").first).to_contain_text("done")
 
-    page.goto(f"{url}/#/dead")  # it has failed again
+    page.goto(f"{url}/#/deadletters")  # it has failed again
     page.locator("summary").click()
     page.get_by_role("button", name="Drop…").click()
     expect(page.locator("dialog .go")).to_be_disabled()
@@ -163,5 +163,5 @@ def test_a_dead_letter_is_shown_whole_retried_and_dropped(serve: Serve, page: Pa
     page.locator("dialog input").fill(job)
     page.locator("dialog .go").click()
     expect(page.locator("tbody .state").first).to_contain_text("done")
-    page.goto(f"{url}/#/dead")
+    page.goto(f"{url}/#/deadletters")
     expect(page.locator(".empty")).to_contain_text("None")

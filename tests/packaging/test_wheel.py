@@ -18,7 +18,7 @@ import mini_flink
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-SHIPPED = (".py", ".typed", ".md", ".service", ".socket", ".slice", ".txt")
+SHIPPED = (".py", ".typed", ".md", ".service", ".socket", ".slice", ".txt", ".yml")
 PAGE = ROOT / "mini_flink" / "admin" / "static"
 """All of it is shipped: the page, its libraries and their licences."""
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mini_flink import keys, wire
-from mini_flink.core.base import Identity, Limits
+from mini_flink.core.base import Burial, Identity, Limits
 from mini_flink.core.effects import Send
 from mini_flink.core.engine import Engine
 from mini_flink.core.reshard import Reshard, TargetState, build
@@ -243,7 +243,7 @@ class Page:
 class Undertaker:
     """Nobody dies."""
 
-    def bury(self, record: wire.Record, error: RecordError, now_ms: int) -> tuple[str, str, bytes]:
+    def bury(self, record: wire.Record, error: RecordError, now_ms: int) -> Burial:
         raise error
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from mini_flink import wire
 from mini_flink.core.pending import Ended, Failed, Replied
-from mini_flink.state import layout
 from tests.simulation.job import FED, FED_PARTS, JOIN, KEYS, PART, PART_KEYS, TOTAL
 
 if TYPE_CHECKING:
@@ -65,11 +64,17 @@ def _compare_requests(world: World, totals: Lists, parts: Lists, joins: Lists) -
     strangers |= {token for token, _ in seen_parts if token < FED} - known
     if strangers:
         world.problems.append(f"nobody has asked for {strangers}")
+    letters = _letters(world)
     live = {(gateway.slot, gateway.incarnation) for gateway in world.gateways}
     for request in world.requests:
         tokens = [token for token, _ in totals.get(request.packed_key, [])]
         count = tokens.count(request.token)
-        problem = _problem_of(world, request, count, tokens, is_live=request.gateway in live)
+        if request.kind == "fail":
+            problem = _problem_of_failed(world, request, count, letters.get(request.token, []))
+        else:
+            problem = _problem_of(request, count, tokens)
+        if request.outcome is None and request.gateway in live and not request.undone:
+            problem = "never answered"
         if problem:
             world.problems.append(f"{request}: {problem}")
         if request.kind == "fan":
@@ -79,14 +84,20 @@ def _compare_requests(world: World, totals: Lists, parts: Lists, joins: Lists) -
                 world.problems.append(f"{request}: applied {count} times, {found} parts, {joined} joined")
 
 
-def _problem_of(world: World, request: Request, count: int, tokens: list[int], *, is_live: bool) -> str:
+def _letters(world: World) -> dict[int, list[int]]:
+    """By token the workers in which a dead letter of it is."""
+    letters: dict[int, list[int]] = {}
+    for worker in world.workers:
+        for _, packed in worker.engine.dead_letters():
+            token = wire.unpack(wire.unpack(packed)["value"])[0]
+            letters.setdefault(token, []).append(worker.index)
+    return letters
+
+
+def _problem_of(request: Request, count: int, tokens: list[int]) -> str:
     outcome = request.outcome
-    if outcome is None and is_live and not request.undone:
-        return "never answered"
     if count > 1:
         return f"applied {count} times"
-    if request.kind == "fail":
-        return _problem_of_failed(world, request, count)
     if outcome is None:
         return ""
     expected = Ended if request.kind == "silent" else Replied
@@ -103,20 +114,21 @@ def _problem_of(world: World, request: Request, count: int, tokens: list[int], *
     return ""
 
 
-def _problem_of_failed(world: World, request: Request, count: int) -> str:
-    outcome = request.outcome
-    if count:
+def _problem_of_failed(world: World, request: Request, count: int, letters: list[int]) -> str:
+    """What failed is a dead letter, until it is dropped, or retried with success: then it is applied."""
+    token, outcome = request.token, request.outcome
+    if count and token not in world.mended:
         return "failed, and left state behind"
-    if outcome is None:
+    if count + len(letters) > 1:
+        return f"applied {count} times, with dead letters in workers {letters}"
+    home = world.folder.job.home(TOTAL, request.packed_key).worker
+    if letters not in ([], [home]):
+        return f"its dead letter is in workers {letters}, its key in {home}"
+    if outcome is None or request.undone:
         return ""
     if not isinstance(outcome, Failed):
         return "not failed"
-    key = layout.DEAD_LETTER + outcome.error_id.encode()
-    found = [worker.index for worker in world.workers if worker.engine.overlay.get(key) is not None]
-    if request.undone and not found:
-        return ""
-    home = world.folder.job.home(TOTAL, request.packed_key).worker
-    return "" if found == [home] else f"its dead letter is in workers {found}, its key in {home}"
+    return "" if count or letters or token in world.dropped else "neither applied nor a dead letter"
 
 
 def _compare_order(world: World, totals: Lists, parts: Lists) -> None:
@@ -125,6 +137,8 @@ def _compare_order(world: World, totals: Lists, parts: Lists) -> None:
     for key, items in totals.items():
         last: dict[tuple[int, int], int] = {}
         for token, _ in items:
+            if token in world.mended:  # it came when it was retried
+                continue
             gateway = sent[token].gateway if token in sent else (-1, -1)
             if last.get(gateway, 0) > token:
                 world.problems.append(f"{key!r}: {token} was overtaken")

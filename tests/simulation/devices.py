@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from mini_flink import wire
+from mini_flink.core.base import Burial
 from mini_flink.errors import MiniFlinkError, RecordError, StorageFullError
 from mini_flink.state.memory import MemoryLog
 from mini_flink.worker.background import Outcome
@@ -143,7 +144,14 @@ class Undertaker:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def bury(self, record: wire.Record, error: RecordError, now_ms: int) -> tuple[str, str, bytes]:
+    def bury(self, record: wire.Record, error: RecordError, now_ms: int) -> Burial:
         error_id = f"e{self._world.new_serial()}"
-        letter = {"error_id": error_id, "stage": record.stage, "subtask": record.subtask, "key": record.key}
-        return error_id, "operator", wire.pack(letter)
+        letter = {
+            "error_id": error_id,
+            "operator": "operator",
+            "stage": record.stage,
+            "subtask": record.subtask,
+            "key": record.key,
+            "value": record.value,
+        }
+        return Burial(error_id, "operator", wire.pack(letter))

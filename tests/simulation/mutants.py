@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ from mini_flink.core.engine import Engine
 from mini_flink.core.links import Link
 from mini_flink.core.pending import PendingMap
 from mini_flink.core.shares import Outstanding
+from mini_flink.state import layout
 from mini_flink.worker.host import Host
 from tests.simulation.devices import SimLog
 from tests.simulation.worlds import PLAIN, POWER
@@ -230,4 +231,34 @@ def counting_instead_of_shares() -> Iterator[None]:
         replaced(Outstanding, "__init__", start),
         replaced(PendingMap, "__len__", lambda self: 0),
     ):
+        yield
+
+
+@mutant()
+def a_retried_letter_stays() -> Iterator[None]:
+    original = Engine.settle_letters
+
+    def settle(self: Engine, letters: Mapping[bytes, wire.Record | None], now: float) -> list[Effect]:
+        kept = {place: self.overlay.get(place) for place, record in letters.items() if record is not None}
+        effects = original(self, letters, now)
+        for place, letter in kept.items():
+            self.overlay.put_entry(layout.DEAD_LETTER, place, letter or b"")
+        return effects
+
+    with replaced(Engine, "settle_letters", settle):
+        yield
+
+
+@mutant()
+def a_retry_in_two_commits() -> Iterator[None]:
+    original = Engine.settle_letters
+
+    def settle(self: Engine, letters: Mapping[bytes, wire.Record | None], now: float) -> list[Effect]:
+        removed = original(self, dict.fromkeys(letters), now)
+        for record in letters.values():
+            if record is not None:
+                self._send_record(record)
+        return [*removed, self._seal(), *removed[1:]]
+
+    with replaced(Engine, "settle_letters", settle):
         yield

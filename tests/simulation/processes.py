@@ -18,6 +18,7 @@ from mini_flink.core.pending import Extra, Full, Outcome, PendingMap
 from mini_flink.ids import gateway_name, worker_name
 from mini_flink.state.memory import MemoryDisk, MemoryLog, MemoryTable
 from mini_flink.worker.host import Capture, Host
+from mini_flink.worker.letters import look
 from mini_flink.worker.registry import Registry
 from mini_flink.worker.snapshots import Order, WorkerSnapshots
 from mini_flink.worker.trial import trial_devices
@@ -187,6 +188,26 @@ class Worker:
                 self.copying.run_one()
             self.snapshots.turn()
             self._finish_if_drained()
+
+    # --- dead letters -----------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Somebody retries or drops some of the dead letters that are here."""
+        world, rng = self.world, self.world.rng
+        packed = [letter for _, letter in self.engine.dead_letters() if rng.random() < 0.5]
+        chosen = [wire.unpack(letter) for letter in packed]
+        do = rng.choice(("retry", "retry", "drop"))
+        tokens = {wire.unpack(each["value"])[0] for each in chosen}
+        if do == "drop":
+            world.dropped |= tokens
+        else:
+            world.mended |= {token for token in sorted(tokens) if rng.random() < 0.8}
+        ids = [each["error_id"] for each in chosen]
+        question = {"do": do, "ids": ids, "operator": None}
+        told: list[dict[str, Any]] = []
+        self.guarded(lambda host: told.append(look(host, self.index, question, world.now)))
+        if chosen and told and "reason" not in told[0]:
+            world.events[f"dead letters: {do}"] += 1
 
     # --- snapshots --------------------------------------------------------------------------------------
 

@@ -28,6 +28,8 @@ EVENTS = {
     "trial answered",
     "rescale aborted in hold",
     "upgrade aborted in hold",
+    "dead letters: retry",
+    "dead letters: drop",
 }
 """What happens in some of five hundred worlds, or they are not what they are meant to be."""
 

@@ -40,6 +40,7 @@ class Chaos:
     crash_all: float = 0.006
     power: float = 0.5
     flush: float = 0.5
+    settle: float = 0.02
     announce: float = 0.7
     copy: float = 0.5
     late: float = 0.0
@@ -54,7 +55,7 @@ class Chaos:
         return self.snapshot + self.rescale + self.upgrade > 0
 
 
-CALM = Chaos(loss=0, duplicate=0, crash=0, crash_gateway=0, crash_all=0, announce=1.0)
+CALM = Chaos(loss=0, duplicate=0, settle=0, crash=0, crash_gateway=0, crash_all=0, announce=1.0)
 
 
 @dataclass
@@ -72,6 +73,10 @@ class World:
         self.requests: list[Request] = []
         self.problems: list[str] = []
         self.events: Counter[str] = Counter()
+        self.mended: set[int] = set()
+        """Tokens of failing requests that would not fail if they were run once more."""
+        self.dropped: set[int] = set()
+        """Tokens whose dead letters somebody wanted to drop."""
         self.changes = self.is_fed = self.chaos.changes
         self.max_changed_keys = rng.choice((0, 0, 0, 30)) if self.changes else 0
         self._pipes: dict[tuple[int, str], Pipe] = {}
@@ -191,6 +196,10 @@ class World:
         self.now += rng.choice((0.001, 0.01, 0.05, 0.3))
         if self.changes:
             self._step_changes()
+        if rng.random() < chaos.settle and self.changeover is None:
+            worker = rng.choice(self.workers)
+            if not worker.is_down:
+                worker.settle()
         draw = rng.random()
         if draw < chaos.crash_all:
             self._kill_all()

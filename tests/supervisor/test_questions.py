@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mini_flink.supervisor.questions import Questions
+from mini_flink.supervisor.questions import OF_WORKERS, Questions
+from mini_flink.worker.process import LOOKS
+
+
+def test_every_question_to_workers_is_answered_there() -> None:
+    assert OF_WORKERS.keys() == LOOKS.keys()
 
 
 def test_answers_are_joined_and_stale_ones_are_not_heard() -> None:

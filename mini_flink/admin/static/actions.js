@@ -1,34 +1,63 @@
 // What an operator may do. Each: a dialog with what it will do (told by the server), then a row that says how it went.
 import { useEffect, useRef, useState } from "preact/hooks";
-import { api, feed } from "./feed.js";
-import { text } from "./format.js";
+import { Refused, api, feed } from "./feed.js";
+import { clock, count, text } from "./format.js";
 import { html } from "./html.js";
-import { Table } from "./parts.js";
+import { failedAgain } from "./letters.js";
+import { Problem, Table } from "./parts.js";
 
+// asks: a field of the form. confirm: what has to be typed, the job's name or the count of what is meant.
 const KINDS = {
   savepoint: { title: "Take a savepoint", does: "Writes the whole state to a folder that is kept until it is deleted. Serving goes on." },
-  rescale: { title: "Rescale", does: "Changes the number of workers. Requests wait while state moves; none is lost.", asks: "workers" },
-  dlq_retry: { title: "Retry dead letters", does: "Hands the records to their operator again." },
-  dlq_drop: { title: "Drop dead letters", does: "Deletes the records for good.", typed: true },
+  rescale: { title: "Rescale", does: "Changes the number of workers, or of an operator's subtasks. Requests wait while state moves; none is lost.", asks: "scale" },
+  drain: { title: "Drain", does: "Lets nobody in, answers what is in flight, and writes everything down. New requests get 503 until it is resumed.", confirm: "job" },
+  resume: { title: "Resume", does: "Lets requests in again after a drain." },
+  dlq_retry: { title: "Retry dead letters", does: "Hands the records to their operator again. What fails once more is a dead letter again.", confirm: "count", elsewhere: true },
+  dlq_drop: { title: "Drop dead letters", does: "Deletes the records for good. Export them first if they may be wanted.", confirm: "job", elsewhere: true },
 };
 const OVER = new Set(["done", "failed", "skipped"]);
-const OFFERED = ["savepoint", "rescale"];
+const isDrained = (state) => ["drained", "draining"].includes(state.tick?.state);
 
 const follow = async (id) => {
   while (!OVER.has(feed.state.ops[id]?.state)) {
     try {
       feed.keepOp(await api(`ops/${encodeURIComponent(id)}`));
     } catch (error) {
+      if (error instanceof Refused && error.status === 404) return feed.keepOp({ id, state: "failed", text: "the server no longer knows of it: see the events for how it ended" });
       feed.keepOp({ id, text: `not known how it goes: ${error.message}` });
     }
     await new Promise((resolve) => setTimeout(resolve, 1000));
   }
 };
 
-const argsOf = (kind, given, form) => (KINDS[kind].asks === "workers" ? { ...given, workers: Number(form.get("workers")) } : given);
+// A retry is over when it is known what has failed again: that is told apart from what was retried.
+const settle = async (op) => {
+  if (op.kind !== "dlq_retry" || op.state !== "done" || op.again !== undefined) return;
+  const { dead_letters: letters } = await api("deadletters").catch(() => ({ dead_letters: null }));
+  feed.keepOp({ id: op.id, again: letters && failedAgain(letters, op.ts).length });
+};
+
+const argsOf = (kind, given, form, plan) => {
+  if (kind === "drain") return { ...given, job: plan.job };
+  if (KINDS[kind].asks !== "scale") return given;
+  const operator = form.get("operator");
+  const parallelisms = operator ? { parallelisms: { [operator]: Number(form.get("parallelism")) } } : {};
+  return { ...given, workers: Number(form.get("workers")), ...parallelisms };
+};
+
+const Scale = ({ plan, ask }) => {
+  const able = plan.nodes.filter((node) => !node.in_gateway);
+  const [operator, setOperator] = useState("");
+  useEffect(ask, [operator]);
+  return html`<label>Workers <input name="workers" type="number" min="1" max="64" required value=${plan.workers} onChange=${ask} /></label>
+    <label>Subtasks of <select name="operator" value=${operator} onChange=${(event) => setOperator(event.target.value)}>
+      <option value="">no operator: as they are</option>${able.map((node) => html`<option key=${node.id} value=${node.id}>${node.name}, now ${node.parallelism}</option>`)}
+    </select></label>
+    ${operator ? html`<label>Number of subtasks <input name="parallelism" type="number" min="1" max=${plan.max_parallelism} required value=${able.find((node) => node.id === operator).parallelism} onChange=${ask} /></label>` : ""}`;
+};
 
 export const ActionDialog = ({ state, asked, close }) => {
-  const { kind, args } = asked;
+  const { kind, args, many } = asked;
   const about = KINDS[kind];
   const dialog = useRef(null);
   const form = useRef(null);
@@ -36,53 +65,76 @@ export const ActionDialog = ({ state, asked, close }) => {
   const [typed, setTyped] = useState("");
   const [sent, setSent] = useState(false);
   useEffect(() => dialog.current.showModal(), []);
-  const ask = async () => {
-    try {
-      const answer = await api("ops", { kind, args: argsOf(kind, args, new FormData(form.current)), dry_run: true });
-      setTold({ text: answer.text ?? answer.effect ?? JSON.stringify(answer), error: null });
-    } catch (error) {
-      setTold({ text: null, error: error.message });
-    }
+  const chosen = () => argsOf(kind, args, new FormData(form.current), state.plan);
+  const ask = () => {
+    api("ops", { kind, args: chosen(), dry_run: true }).then(
+      (answer) => setTold({ text: answer.text, error: null }),
+      (error) => setTold({ text: null, error: error.message }),
+    );
   };
-  useEffect(() => void ask(), []);
+  useEffect(ask, []);
   const send = async (event) => {
     event.preventDefault();
-    if (sent) return;
+    if (sent || isBlocked) return;
     setSent(true);
+    const expect = { plan_hash: state.plan.plan_hash, ...(args.all ? { count: many } : {}) };
     try {
-      const all = argsOf(kind, args, new FormData(form.current));
-      const op = await api("ops", { kind, args: all, dry_run: false, expect: { plan_hash: state.plan.plan_hash } });
-      feed.keepOp({ kind, state: "accepted", at: Date.now(), ...op });
-      follow(op.id);
+      const op = await api("ops", { kind, args: chosen(), dry_run: false, expect });
+      feed.keepOp(op);
+      void follow(op.id);
       close(true);
     } catch (error) {
       setTold({ ...told, error: error.message });
       setSent(false);
     }
   };
-  const blocked = sent || (about.typed && typed !== state.plan.job);
+  const wanted = about.confirm === "job" ? state.plan.job : about.confirm === "count" && many > 1 ? String(many) : null;
+  const isBlocked = wanted !== null && typed !== wanted;
   return html`<dialog ref=${dialog} aria-labelledby="dialog-title" onClose=${() => close(false)}>
     <form ref=${form} class="form" onSubmit=${send}>
-      <h2 id="dialog-title">${about.title}</h2>
+      <h2 id="dialog-title">${about.title}${many ? ` (${count(many)})` : ""}</h2>
       <p>${about.does}</p>
-      ${about.asks === "workers" ? html`<label>Workers <input name="workers" type="number" min="1" max="64" required value=${state.plan.workers} onChange=${ask} /></label>` : ""}
+      ${about.asks === "scale" ? html`<${Scale} plan=${state.plan} ask=${ask} />` : ""}
       <p class="effect" role="status">${told.text ?? (told.error ? "" : "Asking the server what this would do…")}</p>
-      ${told.error ? html`<p class="problem" role="alert">${told.error}</p>` : ""}
-      ${about.typed ? html`<label>To confirm, type the job's name: ${state.plan.job} <input autocomplete="off" value=${typed} onInput=${(event) => setTyped(event.target.value)} /></label>` : ""}
-      <p class="buttons"><button type="button" onClick=${() => dialog.current.close()}>Cancel</button> <button class="go" disabled=${blocked}>${about.title}</button></p>
+      ${told.error ? html`<${Problem}>${told.error}<//>` : ""}
+      ${wanted === null ? "" : html`<label>To confirm, type ${about.confirm === "job" ? "the job's name" : "how many"}: <b>${wanted}</b>
+        <input name="typed" autocomplete="off" value=${typed} onInput=${(event) => setTyped(event.target.value)} /></label>`}
+      <p class="buttons"><button type="button" onClick=${() => dialog.current.close()}>Cancel</button> <button class="go" disabled=${sent || isBlocked}>${about.title}</button></p>
     </form>
   </dialog>`;
 };
 
-export const Operate = ({ state, open }) => {
-  const rows = Object.values(state.ops).reverse().map((op) => {
+const LEVELS = { done: "ok", failed: "bad", skipped: "warn" };
+const SHAPES = { ok: "●", bad: "■", warn: "▲" };
+
+const outcome = (op) => {
+  const { result } = op;
+  const words = [op.text];
+  if (result?.retried !== undefined) words.push(`${count(result.retried)} were retried, ${count(result.skipped)} skipped`);
+  if (result?.dropped !== undefined) words.push(`${count(result.dropped)} were dropped, ${count(result.skipped)} skipped`);
+  if (op.again > 0) words.push(`${count(op.again)} failed again and are dead letters once more`);
+  if (op.again === 0) words.push("none has failed again so far");
+  return words.filter(Boolean).join("; ") || "–";
+};
+
+export const Operations = ({ state }) => {
+  const ops = Object.values(state.ops).sort((a, b) => b.ts - a.ts);
+  useEffect(() => ops.forEach((op) => void settle(op)), [ops.map((op) => op.state).join()]);
+  const rows = ops.map((op) => {
+    const level = LEVELS[op.state] ?? "warn";
     const progress = op.total ? ` ${op.done ?? 0}/${op.total}` : "";
-    const failed = op.state === "failed";
-    const word = html`<span class="state ${failed ? "bad" : op.state === "done" ? "ok" : "warn"}">${failed ? "■" : op.state === "done" ? "●" : "▲"} ${text(op.state)}${progress}</span>`;
-    return { key: op.id, cells: [KINDS[op.kind]?.title ?? text(op.kind), word, op.text ?? (op.result ? JSON.stringify(op.result) : "–"), op.id] };
+    const word = html`<span class="state ${level}"><span aria-hidden="true">${SHAPES[level]}</span> ${text(op.state)}${progress}</span>`;
+    return { key: op.id, cells: [KINDS[op.kind]?.title ?? text(op.kind), word, html`<span class="long">${outcome(op)}</span>`, clock(op.ts), text(op.who)] };
   });
-  return html`${state.readOnly ? html`<p class="problem">This page is read-only: the server takes no actions from here.</p>` : ""}
-    <ul class="actions">${OFFERED.map((kind) => html`<li key=${kind}><button disabled=${state.readOnly} onClick=${() => open(kind)}>${KINDS[kind].title}…</button> <span>${KINDS[kind].does}</span></li>`)}</ul>
-    <h2>Operations</h2>
-    <${Table} caption="Operations" columns=${["What", "State", "What it says", "Id"]} rows=${rows} empty="None since this page was opened." />`;
+  return html`<h2>Operations</h2>
+    <${Table} caption="Operations" columns=${["What", "State", "What it says", "Since", "By"]} rows=${rows} empty="None since the server's page was started." />`;
+};
+
+export const Actions = ({ state, open }) => {
+  const offered = Object.keys(KINDS).filter((kind) => !KINDS[kind].elsewhere && state.kinds.includes(kind));
+  const fits = (kind) => (kind === "resume" ? isDrained(state) : kind === "drain" ? !isDrained(state) : true);
+  return html`<h1>Actions</h1>
+    ${state.readOnly ? html`<p class="problem">This page is read-only: the server takes no actions from here.</p>` : ""}
+    <ul class="actions">${offered.filter(fits).map((kind) => html`<li key=${kind}><button disabled=${state.readOnly} onClick=${() => open(kind)}>${KINDS[kind].title}…</button> <span>${KINDS[kind].does}</span></li>`)}</ul>
+    <${Operations} state=${state} />`;
 };

@@ -29,6 +29,7 @@ export const seconds = (value) =>
     return `${Math.floor(v / 86400)} d ${Math.floor((v % 86400) / 3600)} h`;
   });
 export const clock = (ts) => (ts ? new Date(ts).toLocaleTimeString([], { hour12: false }) : UNKNOWN);
+export const ago = (ms) => `${seconds(Math.max(0, Math.round(ms / 1000)))} ago`;
 export const text = (value) => (value === null || value === undefined || value === "" ? UNKNOWN : String(value));
 
 // The middle goes, not the end: names of one family differ at both ends.
@@ -64,6 +65,6 @@ export const nodeState = (node, verdict) => {
 
 const PROCESS = { ok: "ok", ready: "ok", starting: "warn", stopping: "warn", down: "bad", looping: "bad" };
 export const processState = (process) => ({
-  level: PROCESS[process.state] ?? "unknown",
+  level: process.level ?? PROCESS[process.state] ?? "unknown",
   word: text(process.state).toUpperCase(),
 });

@@ -1,14 +1,23 @@
 // The page: verdict bar, navigation by hash, the view, the dialog, the live line.
 import { render } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { ActionDialog } from "./actions.js";
+import { ActionDialog, Actions } from "./actions.js";
 import { feed } from "./feed.js";
 import { Flow } from "./flow.js";
 import { count, level } from "./format.js";
 import { html } from "./html.js";
-import { Actions, DeadLetters, Latency, Processes, Snapshots } from "./views.js";
+import { DeadLetters } from "./letters.js";
+import { Latency, Processes, Snapshots } from "./views.js";
 
-const VIEWS = { flow: ["Flow", Flow], latency: ["Latency", Latency], processes: ["Processes", Processes], snapshots: ["Snapshots", Snapshots], dead: ["Dead letters", DeadLetters], actions: ["Actions", Actions] };
+// Each view: its name in the address, its title, what draws it; in the order of the navigation.
+const VIEWS = {
+  flow: ["Flow", Flow],
+  latency: ["Latency", Latency],
+  processes: ["Processes", Processes],
+  snapshots: ["Snapshots", Snapshots],
+  deadletters: ["Dead letters", DeadLetters],
+  actions: ["Actions", Actions],
+};
 const SPOKEN_MS = 10_000;
 const THEME = "mini_flink.theme";
 
@@ -39,7 +48,7 @@ const verdictOf = ({ tick, stale, age, link }) => {
   const { verdict } = tick;
   const shown = level(verdict.level).word;
   const word = verdict.code && verdict.code !== shown ? `${shown} ${verdict.code}` : shown;
-  return { level: verdict.level, word, text: verdict.text };
+  return { level: verdict.level, word, text: verdict.text, node: verdict.node };
 };
 
 // Speaks changes only, and not more often than people can listen.
@@ -57,16 +66,25 @@ const Live = ({ words, isDown }) => {
   return html`<p class="unseen" aria-live="polite" aria-atomic="true">${spoken}</p><div class="unseen" role="alert">${isDown ? words : ""}</div>`;
 };
 
-const Token = () => {
+const Token = ({ why }) => {
+  const field = useRef(null);
+  const [isAsking, setAsking] = useState(false);
+  useEffect(() => field.current.focus(), []);
   const send = (event) => {
     event.preventDefault();
-    feed.setToken(new FormData(event.target).get("token"));
+    setAsking(true);
+    void feed.unlock(field.current.value.trim()).finally(() => setAsking(false));
   };
-  return html`<main><form class="form token" onSubmit=${send}>
-    <h1>A token is needed</h1><p>The server asks for its admin token. It is kept until this tab is closed.</p>
-    <label>Token <input name="token" type="password" required autocomplete="off" /></label> <button>Open</button>
+  return html`<main id="main"><form class="form token" onSubmit=${send}>
+    <h1>A token is needed</h1>
+    <p>The server asks for its admin token: what is in the file that <code>--admin-token-file</code> names. It is kept until this tab is closed.</p>
+    ${why === "wrong" ? html`<p class="problem" role="alert">This is not the server's token.</p>` : ""}
+    <label>Token <input ref=${field} name="token" type="password" required autocomplete="off" /></label>
+    <button class="go" disabled=${isAsking}>Open</button>
   </form></main>`;
 };
+
+const THEMES = { "": "auto", light: "light", dark: "dark" };
 
 const Theme = () => {
   const [theme, setTheme] = useState(localStorage.getItem(THEME) ?? "");
@@ -75,10 +93,13 @@ const Theme = () => {
     applyTheme(event.target.value);
     setTheme(event.target.value);
   };
-  return html`<label class="theme"><span>Theme</span> <select value=${theme} onChange=${change}><option value="">as the system</option><option value="light">light</option><option value="dark">dark</option></select></label>`;
+  return html`<label><span>Theme</span> <select value=${theme} onChange=${change}>${Object.entries(THEMES).map(([name, title]) => html`<option key=${name} value=${name}>${title}</option>`)}</select></label>`;
 };
 
 const Every = () => html`<label><span>Every</span> <select onChange=${(event) => feed.every(Number(event.target.value))}><option value="1000">1 s</option><option value="5000">5 s</option><option value="30000">30 s</option></select></label>`;
+
+const Nav = ({ current, dead }) =>
+  html`<nav aria-label="Views"><ul>${Object.entries(VIEWS).map(([name, [title]]) => html`<li key=${name}><a href="#/${name}" aria-current=${name === current ? "page" : null}>${title}${name === "deadletters" && dead > 0 ? html` <span class="badge">${count(dead)}</span>` : ""}</a></li>`)}</ul></nav>`;
 
 const Page = () => {
   const [state, setState] = useState(feed.state);
@@ -104,13 +125,14 @@ const Page = () => {
   }, []);
   const verdict = verdictOf(state);
   const job = state.plan?.job ?? "mini_flink";
+  const word = verdict.level === "stale" ? "STALE" : verdict.word;
   useEffect(() => {
-    document.title = `${level(verdict.level).shape} ${verdict.word.split(" ")[0]} ${job}`;
-  }, [verdict.level, verdict.word, job]);
-  if (state.needsToken) return html`<${Token} />`;
-  const open = (kind, args = {}) => {
+    document.title = `${level(verdict.level).shape} ${word} ${job}`;
+  }, [verdict.level, word, job]);
+  if (state.locked !== null) return html`<${Token} key=${state.locked} why=${state.locked} />`;
+  const open = (kind, args = {}, many = null) => {
     opener.current = document.activeElement;
-    setAsked({ kind, args });
+    setAsked({ kind, args, many });
   };
   const close = (isSent) => {
     setAsked(null);
@@ -118,18 +140,18 @@ const Page = () => {
     else opener.current?.focus();
   };
   const View = VIEWS[route.name][1];
-  const dead = state.tick?.dlq?.total;
-  const words = `${verdict.level === "stale" ? "STALE" : verdict.word}`;
+  const { dlq, verdict: told } = state.tick ?? {};
   return html`<a class="skip" href="#main" onClick=${(event) => { event.preventDefault(); document.getElementById("main").focus(); }}>To the content</a>
     <header class="bar ${verdict.level}">
-      <p class="verdict"><b class="job">${job}</b> <span class="state ${verdict.level}" id="verdict"><span aria-hidden="true">${level(verdict.level).shape}</span> ${verdict.word}</span> <span class="sentence">${verdict.text}</span></p>
+      <p class="verdict"><b class="job">${job}</b> <span class="state ${verdict.level}" id="verdict"><span aria-hidden="true">${level(verdict.level).shape}</span> ${verdict.word}</span></p>
       <p class="tools"><span class="age">${state.age === null ? "" : state.paused ? "paused" : `updated ${state.age} s ago`}</span>
         <button aria-pressed=${state.paused} onClick=${() => feed.pause(!state.paused)}>${state.paused ? "Go on" : "Pause"}</button> <${Every} /> <${Theme} /></p>
+      <p class="sentence">${verdict.text} ${verdict.node ? html`<button class="link" onClick=${() => go("flow", { node: verdict.node })}>Look at it</button>` : ""}</p>
     </header>
-    <nav aria-label="Views"><ul>${Object.entries(VIEWS).map(([name, [title]]) => html`<li key=${name}><a href="#/${name}" aria-current=${name === route.name ? "page" : null}>${title}${name === "dead" && dead > 0 ? ` ${count(dead)}` : ""}</a></li>`)}</ul></nav>
-    <main id="main" tabindex="-1" class=${state.stale ? "stale" : ""}>${state.plan ? html`<${View} state=${state} route=${route} go=${go} open=${open} />` : html`<p class="empty">${verdict.text}</p>`}</main>
+    <${Nav} current=${route.name} dead=${dlq?.present ?? dlq?.total} />
+    <main id="main" tabindex="-1" class=${state.stale ? "stale" : ""}>${state.plan ? html`<${View} key=${route.name} state=${state} route=${route} go=${go} open=${open} />` : html`<p class="empty">${verdict.text}</p>`}</main>
     ${asked ? html`<${ActionDialog} state=${state} asked=${asked} close=${close} />` : ""}
-    <${Live} words=${words} isDown=${state.tick?.verdict?.code === "DOWN" || state.tick?.verdict?.code === "LOOPING"} />`;
+    <${Live} words=${word} isDown=${told?.code === "DOWN" || told?.code === "LOOPING"} />`;
 };
 
 applyTheme(localStorage.getItem(THEME));

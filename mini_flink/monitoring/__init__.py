@@ -1,0 +1,1 @@
+"""For Prometheus and Grafana: scrape configuration, alert rules, dashboard."""
