@@ -20,6 +20,7 @@ from mini_flink.transport.base import ipc_endpoint
 from mini_flink.transport.zmq import ZmqTransport
 
 ANSWER_S = 2.0
+LOOK_S = 0.05
 _PLACE, _DETAIL, _HELP = "  --> ", "  - ", "  = help: "
 _LOOK_MS = 1000
 
@@ -88,6 +89,12 @@ def _judged(told: dict[str, Any]) -> dict[str, Any]:
     if told["ok"]:
         return {name: value for name, value in told.items() if name not in ("ok", "done")}
     raise RefusedError(told)
+
+
+def until_ended(data_dir: str) -> None:
+    """Wait until the server that runs on ``data_dir``, and has been told to end, has done so."""
+    while is_running(data_dir):
+        time.sleep(LOOK_S)
 
 
 def is_running(data_dir: str) -> bool:

@@ -142,6 +142,8 @@ class Settings:
             "check",
             "status",
             "top",
+            "drain",
+            "resume",
             "savepoint",
             "rescale",
             "upgrade",

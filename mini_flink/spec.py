@@ -33,9 +33,10 @@ class ProcessSpec:
     that the supervisor is gone. ``boot``: this is the process's first start in this run. ``parallelisms`` are
     those that a rescale set. ``mode`` says how it begins: ``"serve"``, ``"paused"`` (a worker runs nothing, a
     gateway lets nobody in, before it is told to go), ``"standby"`` (a gateway does not even accept), or
-    ``"trial"`` (a worker keeps nothing of what it does). ``task`` is what a resharder is to do. ``sources``
-    is the file with the user's modules as they are to be run; empty: as they are on disk now. ``page_url`` is
-    where the page of operators is.
+    ``"trial"`` (a worker keeps nothing of what it does). ``draining``: a gateway refuses whoever comes, until
+    it is told otherwise. ``task`` is what a resharder is to do. ``sources`` is the file with the user's
+    modules as they are to be run; empty: as they are on disk now. ``page_url`` is where the page of operators
+    is.
     """
 
     role: str
@@ -64,6 +65,7 @@ class ProcessSpec:
     parallelisms: dict[str, int] = field(default_factory=dict)
     mode: str = "serve"
     task: dict[str, Any] = field(default_factory=dict)
+    draining: bool = False
     listen_fd: int = -1
     sources: str = ""
     job_name: str = ""

@@ -53,6 +53,10 @@ class Refused(Exception):
         self.retry_after_s = retry_after_s
 
 
+class Draining(Refused):
+    """The door is closed by an operator, who drains the server."""
+
+
 class Trace(Protocol):
     """The trace that a request belongs to, if that is recorded: who takes the request in tells it."""
 

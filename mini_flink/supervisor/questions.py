@@ -13,15 +13,21 @@ Answer = Callable[[Mapping[str, Any]], None]
 
 @dataclass(frozen=True, slots=True)
 class OfWorkers:
-    """A question that workers answer: what it is about, what may be asked to be done, what travels along."""
+    """A question that workers answer: what it is about, what may be asked to be done, what travels along.
+
+    ``gives_work``: those of the deeds after which workers have records to run.
+    """
 
     subject: str
     deeds: tuple[str, ...]
     fields: tuple[str, ...]
+    gives_work: tuple[str, ...] = ()
 
 
 OF_WORKERS: Mapping[str, OfWorkers] = {
-    "dead_letters": OfWorkers("dead letters", ("list", "show", "retry", "drop"), ("ids", "operator")),
+    "dead_letters": OfWorkers(
+        "dead letters", ("list", "show", "retry", "drop"), ("ids", "operator"), gives_work=("retry",)
+    ),
 }
 """By the name under which it is asked; who answers it in a worker stands in ``worker.process``."""
 

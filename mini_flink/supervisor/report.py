@@ -38,6 +38,7 @@ def build_report(
     restored: dict[str, str] | None,
     admin: AdminKeeper | None,
     events: EventRing,
+    last_failure: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """One object with stable names: the reply to a status request."""
     return {
@@ -58,6 +59,7 @@ def build_report(
         "restored": restored,
         "admin_url": admin.url if admin else None,
         "events": events.report(),
+        "last_failure": last_failure,
         "plan": _plan(plan),
     }
 
@@ -86,7 +88,7 @@ def _supervisor(incarnation: int, state: str) -> dict[str, Any]:
         "pid": os.getpid(),
         "restarts": 0,
         "incarnation": incarnation,
-        "state": READY if state == "serving" else state,
+        "state": READY if state in ("serving", "draining", "drained") else state,
         "last_exit": "",
         "metrics": "",
         "counters": {},

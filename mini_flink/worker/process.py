@@ -70,6 +70,7 @@ class WorkerProcess:
         self._settings = Settings.from_dict(spec.settings)
         self._stopping = False
         self._finishing: dict[str, Any] | None = None
+        self._draining: dict[str, Any] | None = None
         self._label = ""
         self._published_s = 0.0
         self._published_records = -1
@@ -130,6 +131,7 @@ class WorkerProcess:
             metrics,
             self._tracing,
         )
+        self._told_failure: dict[str, Any] | None = None
         self._copying = ThreadBackground()
         self._snapshots = WorkerSnapshots(
             spec.index, spec.data_dir, self._worker.engine.changed, self._copying, self._tell_part
@@ -253,6 +255,23 @@ class WorkerProcess:
         self._worker.engine.changed.forget(self._label)
         self._worker.engine.paused = False
 
+    # --- drained by an operator -------------------------------------------------------------------------
+
+    def _drain(self, data: dict[str, Any]) -> None:
+        """Say when nothing is left to do; number 0: nobody wants to know any more."""
+        self._draining = data if data["number"] else None
+        if self._draining:
+            self._worker.engine.forget_gateways_but(data["gateways"])
+
+    def _tell_if_at_rest(self) -> None:
+        """With how many records it has run: whoever asks twice sees whether it has moved in between."""
+        order, host = self._draining, self._worker.host
+        if order is None or host.is_held or not host.engine.at_rest or not host.flush_all():
+            return
+        self._draining = None
+        self._publish(time.monotonic())
+        self._tell(wire.DRAINED, {"number": order["number"], "ran": host.engine.counters.records_in})
+
     # --- serving ----------------------------------------------------------------------------------------
 
     def _loop(self) -> None:
@@ -273,6 +292,7 @@ class WorkerProcess:
                 self._publish(now)
                 self._publish_metrics(now)
             self._finish_if_drained()
+            self._tell_if_at_rest()
             if self._stopping or engine.has_work or transport.pending():
                 continue
             since_s = time.monotonic()
@@ -308,6 +328,8 @@ class WorkerProcess:
             self._track(message.data)
         elif message.kind == wire.FINISH:
             self._finish(message.data)
+        elif message.kind == wire.DRAIN:
+            self._drain(message.data)
         elif message.kind == wire.GO:
             self._go()
         elif message.kind == wire.LOOK:
@@ -329,6 +351,9 @@ class WorkerProcess:
         page.set("log_bytes", self._devices.log.size_bytes)
         console.finish_ended()
         self._worker.undertaker.say_repeats(time.time_ns() // 1_000_000)
+        if self._worker.undertaker.last is not self._told_failure:
+            self._told_failure = self._worker.undertaker.last
+            self._tell(wire.BURIED, dict(self._told_failure or {}))
 
     def _publish_metrics(self, now: float) -> None:
         self._published_commit = self._table.commit_number

@@ -1,6 +1,6 @@
 // One operator, close up.
 import { useEffect, useRef } from "preact/hooks";
-import { NONE, UNKNOWN, bytes, count, micros, millis, nodeState, percent, rate, text } from "./format.js";
+import { NONE, UNKNOWN, bytes, count, micros, millis, stateOf, percent, rate, text } from "./format.js";
 import { html } from "./html.js";
 import { groups } from "./letters.js";
 import { Copy, Facts, Problem, State, Table, Tabs, useAsked, useSteady } from "./parts.js";
@@ -81,9 +81,20 @@ const StateOf = ({ node, now }) =>
     ? html`<${Facts} facts=${[["Size", stateSize(node, now)], ["Keys", keyCount(node, now)]]} /><p class="soft">Sizes are measured when state is written to the table, not at each record.</p>`
     : html`<p class="empty">It is not keyed: it has no state by key.</p>`;
 
-const Limits = ({ plan }) => {
-  const rows = Object.entries(plan.limits ?? {}).map(([name, { when, level }]) => ({ key: name, cells: [name, level === "bad" ? "■ BAD" : "▲ WARN", html`<span class="long">${when}</span>`] }));
-  return html`<${Table} caption="Limits" columns=${["Word", "Level", "When"]} rows=${rows} empty="The server does not tell its limits." />`;
+// Each word, from where on it is said, and what stands beside it now.
+const limitsOf = (limits, { request_timeout_ms: timeout }, now) => [
+  ["BUSY", `worst subtask ≥ ${percent(limits.busy_warn)}`, `its worker ≥ ${percent(limits.busy_bad)} and behind: SATURATED`, now.worst ? percent(now.worst.busy) : UNKNOWN],
+  ["LATE", `oldest record ≥ ${millis(limits.late_warn * timeout)}`, `≥ ${millis(limits.late_bad * timeout)}`, millis(now.oldest_ms)],
+  ["FAILING", "any record in a minute", `> ${percent(limits.failing_bad)} of a minute's records`, rate(now.errors)],
+  ["SKEWED", `worst subtask ≥ ${limits.skew_warn} × the mean, and ≥ ${percent(limits.skewed_busy)} busy`, NONE, text(now.skew)],
+];
+
+const Limits = ({ plan, node, now }) => {
+  const { limits } = plan;
+  if (!limits || node.in_gateway) return html`<p class="empty">${limits ? "What runs in the gateways has no limits of its own." : "The server does not tell its limits."}</p>`;
+  const rows = limitsOf(limits, plan, now).map(([word, warn, bad, value]) => ({ key: word, cells: [word, value, `▲ ${warn}`, bad === NONE ? NONE : `■ ${bad}`] }));
+  return html`<${Table} caption="Limits" columns=${["Word", "Now", "Amber from", "Red from"]} rows=${rows} empty="" />
+    <p class="soft">A word is said after ${limits.enter_ticks} seconds in a row, and taken back after ${limits.leave_ticks}.</p>`;
 };
 
 const TABS = [["overview", "Overview", Overview], ["subtasks", "Subtasks", Subtasks], ["errors", "Errors", Errors], ["latency", "Latency", Latency], ["state", "State", StateOf], ["limits", "Limits", Limits]];
@@ -95,7 +106,8 @@ export const Drawer = ({ plan, tick, node, tab, choose, close }) => {
   const [name, , Panel] = TABS.find(([each]) => each === tab) ?? TABS[0];
   const titles = TABS.map(([each, title]) => [each, each === "errors" && now.failed_total > 0 ? `${title} ${count(now.failed_total)}` : title]);
   return html`<section class="drawer" aria-labelledby="drawer-title">
-    <header><h2 id="drawer-title" tabindex="-1" ref=${heading}>${node.name}</h2> <${State} state=${nodeState(now, tick?.verdict)} /> <button onClick=${close}>Close (Esc)</button></header>
+    <header><h2 id="drawer-title" tabindex="-1" ref=${heading}>${node.name}</h2> <${State} state=${stateOf(now)} /> <button onClick=${close}>Close (Esc)</button></header>
+    ${now.why ? html`<p class="why">${now.why}</p>` : ""}
     <${Tabs} tabs=${titles} chosen=${name} choose=${choose} label="About ${node.name}" />
     <div id="panel" role="tabpanel" aria-labelledby="tab-${name}"><${Panel} key=${name} plan=${plan} node=${node} now=${now} /></div>
   </section>`;

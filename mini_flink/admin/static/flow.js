@@ -1,7 +1,7 @@
 // The job as it flows: figures, events on their time axis, the graph (a list on a phone, a table with "t").
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { Drawer, backlog, busy, keyCount, kind, stateSize } from "./drawer.js";
-import { NONE, ago, clock, count, level, micros, millis, nodeState, percent, rate, shorten } from "./format.js";
+import { NONE, ago, clock, count, level, micros, millis, stateOf, percent, rate, shorten } from "./format.js";
 import { html } from "./html.js";
 import { CARD, fitting, inOrder } from "./layout.js";
 import { State, Table } from "./parts.js";
@@ -57,6 +57,15 @@ export const Events = ({ events, turns, span }) => {
   </section>`;
 };
 
+// What holds beside the verdict, which is only the worst of it.
+const Also = ({ tick, plan, open }) => {
+  const isWorth = (each) => (each.level === "warn" || each.level === "bad") && each.why && each.why !== tick.verdict.text;
+  const nodes = tick.nodes.filter(isWorth).map((each) => ({ ...each, node: plan.nodes.find((node) => node.id === each.id) }));
+  const all = [...nodes, ...tick.procs.filter(isWorth), ...(tick.health ?? []).filter(isWorth)];
+  if (all.length === 0) return null;
+  return html`<ul class="also" aria-label="Also">${all.map((each) => html`<li key=${each.why}><${State} state=${stateOf(each)} /> ${each.why} ${each.node ? html`<button class="link" onClick=${() => open(each.id)}>Look at it</button>` : ""}</li>`)}</ul>`;
+};
+
 const path = (points) => points.map(({ x, y }, at) => `${at ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`).join(" ");
 const thickness = (value) => (value > 0 ? Math.min(5, 1 + Math.floor(Math.log10(value + 1))) : 1);
 const how = (edge) => (edge.ship === "key_by" && edge.key ? `by ${edge.key}` : edge.ship);
@@ -81,7 +90,7 @@ const Card = ({ node, now, state, at, focusable, open, onKey, onFocus, isCause }
   const share = Math.max(0, Math.min(1, now.busy ?? 0));
   return html`<g class="card ${state.level}" data-node=${node.id} transform="translate(${at.x - CARD.width / 2} ${at.y - CARD.height / 2})" role="button" tabindex=${focusable ? 0 : -1}
       aria-label=${describe(node, now, state)} onClick=${open} onKeyDown=${onKey} onFocus=${onFocus}>
-    <title>${node.name}</title>
+    <title>${now.why ? `${node.name}: ${now.why}` : node.name}</title>
     <rect class="box" width=${CARD.width} height=${CARD.height} rx="6" />
     <text x="10" y="21" class="title"><tspan class="shape">${isCause ? "◆" : level(state.level).shape}</tspan> ${shorten(node.name, 22)}</text>
     <text x="10" y="39" class="small">${shorten(kind(node), 16)}</text>
@@ -142,7 +151,7 @@ const Graph = ({ plan, tick, open }) => {
     ${plan.edges.map((edge) => html`<${EdgeLine} key=${edge.id} edge=${edge} now=${edges.get(edge.id) ?? {}} at=${drawn.edges.get(edge.id)} />`)}
     ${plan.nodes.map((node) => {
       const now = nodes.get(node.id) ?? { id: node.id };
-      return html`<${Card} key=${node.id} node=${node} now=${now} at=${drawn.nodes.get(node.id)} state=${nodeState(now, tick?.verdict)}
+      return html`<${Card} key=${node.id} node=${node} now=${now} at=${drawn.nodes.get(node.id)} state=${stateOf(now)}
         isCause=${tick?.verdict?.node === node.id} focusable=${node.id === current} open=${() => open(node.id)} onKey=${onKey(node.id)} onFocus=${() => setCurrent(node.id)} />`;
     })}
   </svg></div>`;
@@ -152,7 +161,7 @@ const PhoneList = ({ plan, tick, open }) => {
   const nodes = byId(tick?.nodes);
   return html`<ol class="phone">${inOrder(plan).map(({ node, depth }) => {
     const now = nodes.get(node.id) ?? { id: node.id };
-    const state = nodeState(now, tick?.verdict);
+    const state = stateOf(now);
     return html`<li key=${node.id} class="depth${Math.min(depth, 4)}"><button class="entry ${state.level}" onClick=${() => open(node.id)}>
       <span class="top"><b>${shorten(node.name, 60)}</b> <${State} state=${state} /></span>
       <span>${rate(now.in)} → ${rate(now.out)} · busy ${busy(node, now)}${worst(now) ? ` (${worst(now)})` : ""} · q ${backlog(node, now)}${now.oldest_ms >= 100 ? ` · oldest ${millis(now.oldest_ms)}` : ""}</span>
@@ -167,7 +176,7 @@ export const NodeTable = ({ plan, tick, open }) => {
     const unlessGateway = (words) => (node.in_gateway ? NONE : words);
     const cells = [
       html`<button class="link" data-node=${node.id} title=${node.name} onClick=${() => open(node.id)}>${shorten(node.name, 48)}</button>`,
-      html`<${State} state=${nodeState(now, tick?.verdict)} />`, kind(node), rate(now.in), rate(now.out), count(now.in_total), count(now.out_total),
+      html`<${State} state=${stateOf(now)} />`, kind(node), rate(now.in), rate(now.out), count(now.in_total), count(now.out_total),
       busy(node, now), unlessGateway(worst(now) ?? "?"), unlessGateway(percent(now.queueing)), backlog(node, now), unlessGateway(millis(now.oldest_ms)), rate(now.errors),
       unlessGateway(micros(now.p99_us)), stateSize(node, now), keyCount(node, now),
     ];
@@ -193,7 +202,7 @@ export const Flow = ({ state, route, go }) => {
   }, [node?.id]);
   const span = { since: points[0]?.ts ?? 0, until: points.at(-1)?.ts ?? 1 };
   return html`<h1 class="unseen">Flow</h1>
-    ${tick ? html`<${Kpis} tick=${tick} points=${points} span=${span} /><${Events} events=${events} turns=${turns} span=${span} />` : html`<p class="empty">Waiting for the first second.</p>`}
+    ${tick ? html`<${Also} tick=${tick} plan=${plan} open=${open} /><${Kpis} tick=${tick} points=${points} span=${span} /><${Events} events=${events} turns=${turns} span=${span} />` : html`<p class="empty">Waiting for the first second.</p>`}
     <p class="switch"><button aria-pressed=${isTable} onClick=${() => go("flow", { view: isTable ? null : "table" })}>${isTable ? "Show as graph" : "Show as table"} (t)</button></p>
     ${isTable ? html`<${NodeTable} plan=${plan} tick=${tick} open=${open} />` : html`<${Graph} key=${plan.plan_hash} plan=${plan} tick=${tick} open=${open} /><${PhoneList} plan=${plan} tick=${tick} open=${open} />`}
     ${node ? html`<${Drawer} key=${node.id} plan=${plan} tick=${tick} node=${node} tab=${route.params.get("tab")} choose=${(tab) => go("flow", { tab })} close=${close} />` : ""}`;

@@ -50,21 +50,5 @@ const LEVELS = {
 };
 export const level = (name) => LEVELS[name] ?? LEVELS.unknown;
 
-// What a node's numbers mean: a level, and the word that says why.
-export const nodeState = (node, verdict) => {
-  const blamed = verdict && verdict.node === node.id && (verdict.level === "bad" || verdict.level === "warn");
-  if (blamed) return { level: verdict.level, word: text(verdict.code) };
-  if (node.state === "stale") return { level: "stale", word: "STALE" };
-  if (node.in === null || node.in === undefined) return { level: "unknown", word: "UNKNOWN" };
-  if (node.errors > 0 && node.errors > 0.01 * node.in) return { level: "bad", word: "FAILING" };
-  if (node.errors > 0) return { level: "warn", word: "FAILURES" };
-  if ((node.worst?.busy ?? node.busy) >= 0.8) return { level: "warn", word: "BUSY" };
-  if (node.queueing > 0.5 && node.oldest_ms > 1000) return { level: "warn", word: "WAITING" };
-  return node.in === 0 ? { level: "idle", word: "IDLE" } : { level: "ok", word: "OK" };
-};
-
-const PROCESS = { ok: "ok", ready: "ok", starting: "warn", stopping: "warn", down: "bad", looping: "bad" };
-export const processState = (process) => ({
-  level: process.level ?? PROCESS[process.state] ?? "unknown",
-  word: text(process.state).toUpperCase(),
-});
+// The server says how things stand, and keeps its words from flickering: here they are only written.
+export const stateOf = ({ level: name, state }) => ({ level: LEVELS[name] ? name : "unknown", word: text(state ?? "unknown").toUpperCase() });

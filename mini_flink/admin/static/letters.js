@@ -40,7 +40,7 @@ const Letter = ({ letter, state, open }) => {
   const one = { ids: [letter.error_id] };
   return html`<details class="letter" onToggle=${look}>
     <summary>${letter.error_id} · ${clock(time(letter))} · ${letter.key ? `key ${letter.key}` : "no key"}</summary>
-    <h3>Payload</h3><pre tabindex="0">${whole.value}</pre>
+    <h3>Payload</h3><pre tabindex="0">${whole.value ?? "not shown here: payloads are switched off (admin_payloads)"}</pre>
     <h3>Traceback <${Copy} text=${traceOf(whole)} /></h3><pre tabindex="0">${traceOf(whole)}</pre>
     <p>${letter.request_id ? `Request ${letter.request_id}` : "Failed when it was retried"}, worker ${letter.worker}.</p>
     <p class="buttons start"><button disabled=${state.readOnly} onClick=${() => open("dlq_retry", one, 1)}>Retry…</button>

@@ -1,5 +1,5 @@
 // The views beside Flow that only show: latency, processes, snapshots.
-import { NONE, bytes, clock, count, micros, millis, percent, processState, seconds, text } from "./format.js";
+import { NONE, bytes, clock, count, micros, millis, percent, stateOf, seconds, text } from "./format.js";
 import { html } from "./html.js";
 import { Facts, Problem, State, Table, useAsked } from "./parts.js";
 import { Chart, Spark, spanOf } from "./spark.js";
@@ -39,11 +39,11 @@ export const Processes = ({ state }) => {
   const rows = (state.tick?.procs ?? []).map((each) => ({
     key: each.id,
     cells: [
-      each.id, html`<${State} state=${processState(each)} data-process=${each.id} />`, text(each.role), each.pid ? text(each.pid) : NONE, percent(each.cpu), bytes(each.rss), count(each.restarts), count(each.restarts_1h),
-      each.last_exit ?? NONE, seconds(each.uptime_s), each.role === "supervisor" || each.role === "admin" ? NONE : millis(each.hb_ms), unlessWorker(each, percent(each.busy)), unlessWorker(each, bytes(each.state_bytes)),
+      each.id, html`<${State} state=${stateOf(each)} data-process=${each.id} />`, text(each.role), each.pid ? text(each.pid) : NONE, percent(each.cpu), bytes(each.rss), count(each.restarts), count(each.restarts_1h),
+      each.last_exit ?? NONE, seconds(each.uptime_s), each.role === "supervisor" || each.role === "admin" ? NONE : millis(each.hb_ms), unlessWorker(each, percent(each.busy)), unlessWorker(each, bytes(each.state_bytes)), html`<span class="long">${each.why || NONE}</span>`,
     ],
   }));
-  const columns = ["Process", "State", "Role", "PID", "CPU", "Memory", "Restarts", "In 1 h", "Last exit", "Uptime", "Heard of", "Busy", "State size"];
+  const columns = ["Process", "State", "Role", "PID", "CPU", "Memory", "Restarts", "In 1 h", "Last exit", "Uptime", "Heard of", "Busy", "State size", "Why"];
   return html`<h1>Processes</h1>
     <p>CPU is of one core. "Heard of" is how long ago a process has last shown that it is alive.</p>
     <${Table} caption="Processes" columns=${columns} rows=${rows} empty="Waiting for the first second." />`;
