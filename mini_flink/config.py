@@ -293,7 +293,7 @@ class Settings:
     )
 
     admin_payloads: bool = _option(
-        True, "show values of state and of dead letters on the page and in its API", group=ADMIN
+        True, "show what state and dead letters hold on the page", group=ADMIN
     )
     trace_ratio: float = _option(
         0.0,
