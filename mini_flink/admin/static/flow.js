@@ -219,10 +219,13 @@ export const Flow = ({ state, route, go }) => {
   const isTable = route.params.get("view") === "table";
   const node = plan.nodes.find((each) => each.id === route.params.get("node"));
   const open = (id) => go("flow", { node: id });
-  const close = () => {
-    go("flow", { node: null, tab: null });
-    setTimeout(() => [...document.querySelectorAll("[data-node]")].find((each) => each.dataset.node === node.id)?.focus());
-  };
+  const close = () => go("flow", { node: null, tab: null });
+  // Who closes a drawer stands again where it was opened.
+  const opened = useRef(null);
+  useEffect(() => {
+    if (!node) [...document.querySelectorAll("[data-node]")].find((each) => each.dataset.node === opened.current)?.focus();
+    opened.current = node?.id ?? null;
+  }, [node?.id]);
   useEffect(() => {
     const onKey = (event) => event.key === "Escape" && node && !document.querySelector("dialog[open]") && close();
     addEventListener("keydown", onKey);
