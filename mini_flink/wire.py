@@ -57,6 +57,9 @@ DRAIN = 38
 DRAINED = 39
 """To and from a worker: say when nothing is left to do, with a number; its table holds everything."""
 
+BURIED = 40
+"""From a worker: the last record that failed, without what was in it; not more often than it publishes."""
+
 RESEND = 1
 """Flag of a data message: send again from the position on."""
 STORAGE_FULL = 2

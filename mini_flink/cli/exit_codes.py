@@ -6,6 +6,11 @@ from __future__ import annotations
 EXIT_CODES = (
     (0, "done", "Done; of `serve`: stopped in good order."),
     (2, "wrong option", "A command or an option is unknown or malformed. Correct the command line."),
+    (
+        3,
+        "not all is served",
+        "Of `status`: a process is being started again, or nobody is let in. See `top`.",
+    ),
     (69, "no server answers", "No server runs on this data folder, or it does not answer. Start it."),
     (70, "a bug in mini_flink", "Please report it with the lines above."),
     (74, "storage unreadable or full", "A file cannot be read or written. Make room, or look at the disk."),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import signal
 import sys
@@ -32,7 +33,10 @@ STALE_S = 3.0
 GONE_S = 15.0
 """Without news for so long, ``top`` ends: a screen that nobody looks after must not show an old server."""
 LOOK_S = 0.25
-LEAVE = ("q", "Q", "\x04")
+END_OF_INPUT = "\x04"
+LEAVE = ("q", "Q", END_OF_INPUT)
+ESCAPED = re.compile(r"\x1b(\[[0-9;?]*|O)?.?")
+"""What an arrow key and its like send."""
 WIDE = 200
 
 
@@ -162,7 +166,7 @@ def _pressed(keys: int | None, wait_s: float) -> str:
     if not ready:
         return ""
     pressed = os.read(keys, 32).decode(errors="replace")
-    return "\x04" if not pressed else "" if pressed.startswith("\x1b") else pressed
+    return ESCAPED.sub("", pressed) if pressed else END_OF_INPUT
 
 
 @contextlib.contextmanager

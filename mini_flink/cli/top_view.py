@@ -21,9 +21,6 @@ OK, IDLE, WARN, BAD, STALE = "ok", "idle", "warn", "bad", "stale"
 SHAPES = {OK: "●", IDLE: "○", WARN: "▲", BAD: "■"}
 """``?`` stands for everything else."""
 STYLES = {OK: "green", IDLE: "dim", WARN: "yellow", BAD: "bold red", STALE: "bold yellow"}
-BUSY_SHARE, FAILING_SHARE = 0.8, 0.01
-WAITING_SHARE, WAITING_MS = 0.5, 1000
-PROCESS_LEVELS = {"ok": OK, "starting": WARN, "stopping": WARN, "down": BAD, "looping": BAD}
 FEWEST_ROWS = 3
 TABLE_HEADS = 3
 """The lines that two tables take beside their rows."""
@@ -79,24 +76,12 @@ class Column(NamedTuple):
     is_number: bool = True
 
 
+def _state(row: Row) -> Cell:
+    """The word of the tick, which does not flicker; ``_styled`` puts its shape before it."""
+    return Cell(row["state"].upper(), row["level"])
+
+
 # --- operators --------------------------------------------------------------------------------------------
-
-
-def node_state(node: Row, verdict: Row) -> State:
-    """As the page has it: who is blamed for the verdict says so, else what its own figures say."""
-    if verdict["node"] == node["id"] and verdict["level"] in (BAD, WARN):
-        return State(verdict["level"], verdict["code"])
-    if node["in"] is None:
-        return State("unknown", "UNKNOWN")
-    failed, busy = node["errors"] or 0, node["worst"]["busy"] if node["worst"] else node["busy"] or 0
-    if failed:
-        is_bad = failed > FAILING_SHARE * node["in"]
-        return State(BAD, "FAILING") if is_bad else State(WARN, "FAILURES")
-    if busy >= BUSY_SHARE:
-        return State(WARN, "BUSY")
-    if (node["queueing"] or 0) > WAITING_SHARE and (node["oldest_ms"] or 0) > WAITING_MS:
-        return State(WARN, "WAITING")
-    return State(IDLE, "IDLE") if node["in"] == 0 else State(OK, "OK")
 
 
 def _rows(view: View) -> list[Row]:
@@ -107,7 +92,6 @@ def _rows(view: View) -> list[Row]:
         {
             **planned[node["id"]],
             **node,
-            "shown": node_state(node, verdict),
             "is_cause": _blames(verdict, node),
         }
         for node in view.tick["nodes"]
@@ -155,7 +139,7 @@ def _failures(row: Row) -> Cell:
 
 OPERATORS = (
     Column("operator", 0, _name, is_number=False),
-    Column("state", 1, lambda row: Cell(*row["shown"]), is_number=False),
+    Column("state", 1, _state, is_number=False),
     Column("×", 9, lambda row: Cell(str(row["parallelism"]))),
     Column("in/s", 2, _rate("in")),
     Column("out/s", 6, _rate("out")),
@@ -193,14 +177,10 @@ SORTS = (
 # --- processes --------------------------------------------------------------------------------------------
 
 
-def _process_state(row: Row) -> Cell:
-    return Cell(*State(PROCESS_LEVELS.get(row["state"], "unknown"), row["state"].upper()))
-
-
 PROCESSES = (
     Column("process", 0, lambda row: Cell(row["id"], "bold"), is_number=False),
     Column("pid", 3, lambda row: Cell(NONE if row["pid"] is None else str(row["pid"]))),
-    Column("state", 1, _process_state, is_number=False),
+    Column("state", 1, _state, is_number=False),
     Column("cpu", 2, lambda row: Cell(_of_running(row, "cpu", percent))),
     Column("memory", 4, lambda row: Cell(_of_running(row, "rss", size))),
     Column("restarts", 2, lambda row: Cell(exact(row["restarts"]), "yellow" if row["restarts"] else "")),
@@ -228,10 +208,12 @@ class Screen:
         verdict = _verdict(view).wrap(console, width)
         head = [*_wrapped(_header(view), width), *verdict, empty, *_wrapped(_figures(view), width), empty]
         foot = [empty, *_wrapped(_snapshots(view.tick), width), *_wrapped(_disk(view.tick), width)]
+        keys = [Text(shorten(KEYS, width), "dim")] if view.has_keys else []
         if view.has_help:
             foot += [empty, *map(Text, HELP.splitlines())]
-        if view.has_keys:
-            foot += [empty, Text(shorten(KEYS, width), "dim")]
+        foot += [empty, *keys] if keys else []
+        if self._height is not None and self._height - len(head) - len(foot) <= FEWEST_ROWS:
+            foot = keys  # the verdict and a few operators say more
         nodes, processes = _rows(view), _worst_first(view.tick["procs"])
         shares = _shares(self._height, len(head) + len(foot), len(nodes), len(processes))
         yield from head
@@ -250,14 +232,14 @@ def _shares(height: int | None, taken: int, nodes: int, processes: int) -> tuple
     if nodes + processes <= room:
         return nodes, processes
     if room < 2 * FEWEST_ROWS:  # one table that can be read is better than two that cannot
-        return max(1, min(nodes, height - taken - 1)), 0
+        return min(nodes, max(2, height - taken - 1)), 0
     shown = min(nodes, room - min(processes, FEWEST_ROWS))
     return shown, min(processes, room - shown)
 
 
 def _worst_first(processes: Sequence[Row]) -> list[Row]:
-    order = (BAD, WARN, "unknown", OK)
-    return sorted(processes, key=lambda each: order.index(PROCESS_LEVELS.get(each["state"], "unknown")))
+    order = (BAD, WARN, "unknown", IDLE, OK)
+    return sorted(processes, key=lambda each: order.index(each["level"]))
 
 
 def _header(view: View) -> Iterator[Text]:
@@ -298,8 +280,7 @@ def _figures(view: View) -> Iterator[Text]:
         is_idle = value is None and http["rps"] == 0
         yield _figure(name, NONE if is_idle else known(value, lambda us: duration(us / 1e6)))
     yield _figure("in flight", exact(http["inflight"]))
-    letters = dead.get("present", dead["total"])
-    yield _figure("dead letters", known(letters, amount), "yellow" if letters else "")
+    yield _figure("dead letters", known(dead["present"], amount), "yellow" if dead["present"] else "")
 
 
 def _figure(name: str, value: str, style: str = "") -> Text:
@@ -371,7 +352,7 @@ def _table(
 
 def _styled(column: Column, cell: Cell) -> Text:
     if column.title == "state":
-        return State(cell.text, cell.style).text()
+        return State(cell.style, cell.text).text()
     return Text(cell.text, cell.style)
 
 

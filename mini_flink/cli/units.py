@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
+from mini_flink.failures import printable
+
+LONGEST_ESCAPE = len(r"\U0010ffff")
 NONE = "–"
 UNKNOWN = "?"
 
@@ -76,9 +79,7 @@ def clock(unix_ms: float) -> str:
 
 def plain(text: str) -> str:
     """On one line, without what a terminal would obey: keys and messages are other people's."""
-    if text.isprintable():
-        return text
-    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+    return text if text.isprintable() else printable(text, limit=len(text) * LONGEST_ESCAPE)
 
 
 def shorten(text: str, width: int) -> str:

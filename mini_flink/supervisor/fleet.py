@@ -213,8 +213,8 @@ class Fleet:
             gateway_slots=max(slots, default=0) + 1,
             alive_fd=self._alive_reader,
             listen_fd=listen_fd,
-            draining=self.draining,
             page_url=self._admin_url or "",
+            draining=self.draining,
         )
         path = write_spec(plan, spec)
         fds = [fd for fd in (self._alive_reader, listen_fd) if fd >= 0]

@@ -101,6 +101,7 @@ class Supervisor:
         self._redone = 0
         self._last_wait = ""
         self._warnings: set[str] = set()
+        self._last_failure: dict[str, Any] | None = None
         self._door = DrainDirector(fleet, self._events, self._begin_stop)
         self._desk = Desk(transport, fleet, self._handlers(), self._report)
 
@@ -211,6 +212,8 @@ class Supervisor:
             self._take_ready(member, message.data)
         elif message.kind == wire.LOOKED:
             self._desk.take_answer(member.name, message.data, self._now_ms)
+        elif message.kind == wire.BURIED:
+            self._last_failure = dict(message.data)
         elif message.kind in (wire.DOOR_SET, wire.DRAINED):
             self._door.take(member, message, self._now_ms)
         elif message.kind == wire.SNAPSHOT_PART:
@@ -392,6 +395,7 @@ class Supervisor:
             restored=self._restored(),
             admin=self._admin,
             events=self._events,
+            last_failure=self._last_failure,
         )
 
     def _restored(self) -> dict[str, str] | None:

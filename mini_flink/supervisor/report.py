@@ -38,6 +38,7 @@ def build_report(
     restored: dict[str, str] | None,
     admin: AdminKeeper | None,
     events: EventRing,
+    last_failure: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """One object with stable names: the reply to a status request."""
     return {
@@ -58,6 +59,7 @@ def build_report(
         "restored": restored,
         "admin_url": admin.url if admin else None,
         "events": events.report(),
+        "last_failure": last_failure,
         "plan": _plan(plan),
     }
 

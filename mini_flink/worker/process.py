@@ -39,9 +39,9 @@ from mini_flink.spec import PAUSED, TRIAL, ProcessSpec, check_fingerprint
 from mini_flink.state.lmdb import LmdbTable
 from mini_flink.state.log import FileLog
 from mini_flink.transport.zmq import ZmqTransport
-from mini_flink.worker import letters
+from mini_flink.worker import keyed, letters
 from mini_flink.worker.background import ThreadBackground
-from mini_flink.worker.host import Capture, Host
+from mini_flink.worker.host import Capture
 from mini_flink.worker.meter import STATE_BYTES
 from mini_flink.worker.snapshots import Order, WorkerSnapshots
 from mini_flink.worker.spare import called
@@ -55,9 +55,14 @@ RECEIVE_LIMIT = 64
 LAST_WORD_MS = 1000
 SPACE_RETRY_MS = 1000
 
-Look = Callable[[Host, int, Mapping[str, Any], float], dict[str, Any]]
-LOOKS: Mapping[str, Look] = {"dead_letters": letters.look}
-"""Who answers which question of ``supervisor.questions``: with host, own number, question and time."""
+Look = Callable[[Worker, Mapping[str, Any], float], dict[str, Any]]
+LOOKS: Mapping[str, Look] = {
+    "dead_letters": lambda worker, question, now: letters.look(
+        worker.host, worker.place.index, question, now
+    ),
+    "state": keyed.look,
+}
+"""Who answers which question of ``supervisor.questions``, with the time."""
 
 
 class WorkerProcess:
@@ -124,6 +129,7 @@ class WorkerProcess:
             self._captured,
             metrics,
         )
+        self._told_failure: dict[str, Any] | None = None
         self._copying = ThreadBackground()
         self._snapshots = WorkerSnapshots(
             spec.index, spec.data_dir, self._worker.engine.changed, self._copying, self._tell_part
@@ -326,7 +332,7 @@ class WorkerProcess:
             self._go()
         elif message.kind == wire.LOOK:
             look = LOOKS[message.data["what"]]
-            told = look(self._worker.host, self._spec.index, message.data, now)
+            told = look(self._worker, message.data, now)
             self._tell(wire.LOOKED, {"id": message.data["id"], **told})
         elif message.kind == wire.STOP:
             self._stopping = True
@@ -343,6 +349,9 @@ class WorkerProcess:
         page.set("log_bytes", self._devices.log.size_bytes)
         console.finish_ended()
         self._worker.undertaker.say_repeats(time.time_ns() // 1_000_000)
+        if self._worker.undertaker.last is not self._told_failure:
+            self._told_failure = self._worker.undertaker.last
+            self._tell(wire.BURIED, dict(self._told_failure or {}))
 
     def _publish_metrics(self, now: float) -> None:
         self._published_commit = self._table.commit_number

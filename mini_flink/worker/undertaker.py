@@ -43,6 +43,8 @@ class Undertaker:
         self._say = say
         self._explains = explains
         self._count = 0
+        self.last: dict[str, Any] | None = None
+        """The last failure, for the supervisor: which, where and when, nothing of what was in the record."""
 
     def bury(self, record: wire.Record, error: RecordError, now_ms: int) -> Burial:
         """The error id, the operator's uid and the dead letter of a record that failed."""
@@ -76,6 +78,14 @@ class Undertaker:
     def _letter(
         self, record: wire.Record, error_id: str, operator: str, description: dict[str, object], now_ms: int
     ) -> bytes:
+        frames = description["frames"]
+        self.last = {
+            "failed_ms": now_ms,
+            "operator": operator,
+            "error": description["type"],
+            "error_id": error_id,
+            "place": frames[-1] if isinstance(frames, list) and frames else "",
+        }
         letter: dict[str, Any] = {
             "format": LETTER_FORMAT,
             "error_id": error_id,

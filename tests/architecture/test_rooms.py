@@ -126,6 +126,13 @@ def test_a_worker_process_loads_no_http_code() -> None:
     assert {name.split(".")[0] for name in loaded} & (HTTP | {"click", "asyncio"}) == set()
 
 
+def test_the_screen_of_top_is_loaded_by_top_alone() -> None:
+    processes = ("worker.process", "gateway.process", "admin.process", "resharder.process", "runners.server")
+    commands = ("serve", "status", "top", "savepoint", "rescale", "upgrade", "snapshot", "dead_letters")
+    modules = [f"mini_flink.{name}" for name in processes] + [f"mini_flink.cli.{name}" for name in commands]
+    assert "rich" not in loaded_by(f"import {', '.join(modules)}")
+
+
 def test_what_is_optional_is_loaded_only_where_it_is_asked_for() -> None:
     loaded = loaded_by("import mini_flink.snapshots.catalog, mini_flink.worker.process")
     assert "fsspec" not in loaded

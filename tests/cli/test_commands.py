@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from mini_flink import __version__
-from mini_flink.cli.output import print_report, print_table
+from mini_flink.cli import units
+from mini_flink.cli.output import print_report, print_table, table
 from mini_flink.cli.overview import BEGINS, COMMANDS
 from mini_flink.config import OPTIONS
 
@@ -200,35 +201,11 @@ def test_serve_needs_linux_and_says_what_runs_elsewhere(tmp_path):
     assert lines[-1].endswith("python job.py")
 
 
-@pytest.mark.parametrize("error", ["ConnectionRefusedError()", "TimeoutError()", "FileNotFoundError()"])
-def test_status_when_nothing_answers(tmp_path, error):
-    setup = RUNNERS + f"runner('asking', query=lambda data_dir: raising({error}))"
-    lines = refused(main_with(setup, "status", "--data-dir", "d", cwd=tmp_path), 69)
-    assert lines[0] == "error: no server answers for d"
-
-
-def test_status_as_table_and_as_json(tmp_path):
-    report = {
-        "job": "shop",
-        "pending_requests": 3,
-        "processes": [
-            {"role": "worker", "index": 0, "pid": 4311, "restarts": 0},
-            {"role": "supervisor", "index": None, "pid": 43, "restarts": 12},
-        ],
-    }
-    setup = RUNNERS + f"runner('asking', query=lambda data_dir: {report!r})"
-    (tmp_path / ".mini_flink" / "shop").mkdir(parents=True)
-    done = main_with(setup, "status", "--json", cwd=tmp_path)  # the only folder there is
-    assert (done.returncode, json.loads(done.stdout)) == (0, report)
-    assert main_with(setup, "status", "--data-dir", "d", cwd=tmp_path).stdout.splitlines() == [
-        "job               shop",
-        "pending requests  3",
-        "",
-        "processes",
-        "  role        index   pid  restarts",
-        "  worker      0      4311         0",
-        "  supervisor  -        43        12",
-    ]
+def test_status_where_no_server_runs(tmp_path):
+    (tmp_path / ".mini_flink" / "shop").mkdir(parents=True)  # the only folder there is
+    lines = refused(run("status", cwd=tmp_path), 69)
+    assert lines[0] == "error: no server runs on .mini_flink/shop"
+    assert lines[-1].endswith("serve JOB --data-dir .mini_flink/shop")
 
 
 def test_dead_letters(tmp_path):
@@ -300,14 +277,58 @@ def test_no_colour_in_a_pipe_unless_forced(tmp_path):
     assert "\x1b" in run("srve", cwd=tmp_path, FORCE_COLOR="1").stderr
 
 
+def test_a_table_is_cut_where_there_is_text_and_no_number_is():
+    rows = [{"id": 1, "key": "a" * 40, "size_bytes": 1 << 31}, {"id": 1000, "key": "b", "size_bytes": None}]
+    assert [*table(rows)] == [
+        "  id  key                                       size",
+        "   1  aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa  2 GB",
+        "1000  b                                            –",
+    ]
+    assert [*table(rows, width=24)] == [
+        "  id  key           size",
+        "   1  aaaaaa…aaaaa  2 GB",
+        "1000  b                –",
+    ]
+    assert [*table(rows, width=12)] == ["  id  key  …", "   1  aaaa……", "1000  b    …"]
+
+
+def test_a_value_cannot_write_to_the_terminal(capsys):
+    print_table([{"key": "a\x1b[2Jb\nc", "took_ms": 90_000}])
+    assert capsys.readouterr().out.splitlines()[1] == r"a\x1b[2Jb\nc   2 m"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0, "0 s"),
+        (0.00025, "250 µs"),
+        (0.0123, "12 ms"),
+        (1.25, "1.2 s"),
+        (59.6, "1 m"),
+        (3599, "59 m"),
+        (11_520, "3 h 12 m"),
+        (200_000, "2 d 7 h"),
+    ],
+)
+def test_durations(seconds, shown):
+    assert units.duration(seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"), [(0, "0 B"), (1023.9, "1 KB"), (1_900_000_000, "1.77 GB"), (123 << 20, "123 MB")]
+)
+def test_sizes(number, shown):
+    assert units.size(number) == shown
+
+
 def test_tables_align(capsys):
     print_table([{"name": "a", "count_of": 5}, {"name": "long", "count_of": 1234, "more": True}])
     print_report({"x": None, "empty": [], "rows": [{"a": 1}]})
     assert capsys.readouterr().out.splitlines() == [
         "name  count of  more",
-        "a            5  -",
+        "a            5  –",
         "long      1234  true",
-        "x      -",
+        "x      –",
         "empty  []",
         "",
         "rows",

@@ -21,8 +21,8 @@ def test_winner_and_losers_with_their_places(tmp_path: Path) -> None:
         "7072 from --port (over MINI_FLINK_PORT=7071, mini_flink.toml:3=7070, default 7071)"
     )
     assert shown["host"] == "0.0.0.0 from mini_flink.toml:2 (over default 127.0.0.1)"
-    assert shown["workers"] == "2 from MINI_FLINK_WORKERS (over default -)"
-    assert shown["data_dir"] == "- default"
+    assert shown["workers"] == "2 from MINI_FLINK_WORKERS (over default –)"
+    assert shown["data_dir"] == "– default"
     assert shown["batch_ms"] == "10 ms default"
     assert {option.name for option in OPTIONS} <= set(shown)
 
@@ -50,6 +50,6 @@ def test_a_secret_is_never_shown() -> None:
     places = [Given("hunter2", "MINI_FLINK_X"), Given("hunter1", "mini_flink.toml:1"), Given(None, "default")]
     [_, line] = lines({secret: places})
     assert line.split()[1:5] == ["(set)", "from", "MINI_FLINK_X", "(over"]
-    assert line.endswith("(over mini_flink.toml:1=(set), default -)")
+    assert line.endswith("(over mini_flink.toml:1=(set), default –)")
     assert "hunter" not in json.dumps(as_data(secret, places))
     assert as_data(secret, places[2:])["value"] is None

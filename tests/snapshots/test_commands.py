@@ -43,7 +43,7 @@ def test_list_as_table(data_dir: Path) -> None:
     head, *lines = done.stdout.splitlines()
     assert head.split() == ["id", "kind", "job", "epoch", "workers", "created", "at", "new", "total", "state"]
     assert re.fullmatch(
-        rf"{id_of(3)}  snapshot   shop +3 +1 +1970-01-01T00:03:00\+00:00  2\.\d KiB  2\.\d KiB  "
+        rf"{id_of(3)}  snapshot   shop +3 +1 +\d{{4}}-\d\d-\d\d \d\d:\d\d:00  2\.\d+ KB  2\.\d+ KB  "
         "present, not verified",
         lines[2],
     )
@@ -85,7 +85,7 @@ def test_show(data_dir: Path) -> None:
     assert f"id               {id_of(3)}\n" in done.stdout
     assert "state            whole\n" in done.stdout
     assert re.search(r"\nstates\n +operator +name +kind +type\n +total +sum +value +int\n", done.stdout)
-    assert re.search(rf"\n +0 +{id_of(2)}/w0\.state +base +1 +\d+\n", done.stdout)
+    assert re.search(rf"\n +0 +{id_of(2)}/w0\.state +base +1 +\d+ B\n", done.stdout)
     described = json.loads(run("snapshot", "show", str(data_dir / "snapshots" / id_of(1)), "--json").stdout)
     assert (described["id"], described["kind"], described["state"]) == (id_of(1), "savepoint", "present")
     assert [file["kind"] for file in described["files"]] == ["base", "channels"]
