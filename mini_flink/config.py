@@ -289,9 +289,7 @@ class Settings:
         commands=("serve", "top"),
     )
 
-    admin_payloads: bool = _option(
-        True, "show values of state and of dead letters on the page and in its API", group=ADMIN
-    )
+    admin_payloads: bool = _option(True, "show values of state and dead letters on the page", group=ADMIN)
 
     full_trace: bool = _option(False, "show all frames of a failure, not the job's only", group=MESSAGES)
     log: str = _option(
