@@ -6,6 +6,7 @@ server: ``status``, ``savepoint``, ``rescale``, ``upgrade``.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +21,7 @@ from mini_flink.transport.base import ipc_endpoint
 from mini_flink.transport.zmq import ZmqTransport
 
 ANSWER_S = 2.0
+LOOK_S = 0.05
 _PLACE, _DETAIL, _HELP = "  --> ", "  - ", "  = help: "
 _LOOK_MS = 1000
 
@@ -66,12 +68,15 @@ def ask(
     question: Mapping[str, Any],
     heard: Callable[[Mapping[str, Any]], None] = lambda _: None,
     waiting: Callable[[], None] = lambda: None,
+    *,
+    limit_s: float = math.inf,
 ) -> dict[str, Any]:
     """Ask the server to do something that takes a while, and wait for its end; ``heard`` gets what it tells
     meanwhile, ``waiting`` is called now and then. RefusedError with its reason if it did not do it;
-    UnavailableError if it goes away.
+    UnavailableError if it goes away, or has said nothing for ``limit_s``.
     """
     run = running(data_dir)
+    deadline = time.monotonic() + limit_s
     for message in _exchange(run, wire.ASK, {"what": what, **question}):
         waiting()
         if message is None:
@@ -79,6 +84,11 @@ def ask(
                 raise UnavailableError(
                     f"the server (pid {run['pid']}) ended before the {what} was done",
                     help="python -m mini_flink serve brings it back with nothing lost",
+                )
+            if time.monotonic() > deadline:
+                raise UnavailableError(
+                    f"the server (pid {run['pid']}) has not answered for {limit_s:g} s",
+                    help="see which process hangs: python -m mini_flink status",
                 )
         elif message.kind == wire.TOLD and not message.data.get("done"):
             heard(message.data)
@@ -91,6 +101,12 @@ def _judged(told: dict[str, Any]) -> dict[str, Any]:
     if told["ok"]:
         return {name: value for name, value in told.items() if name not in ("ok", "done")}
     raise RefusedError(told)
+
+
+def until_ended(data_dir: str) -> None:
+    """Wait until the server that runs on ``data_dir``, and has been told to end, has done so."""
+    while is_running(data_dir):
+        time.sleep(LOOK_S)
 
 
 def is_running(data_dir: str) -> bool:

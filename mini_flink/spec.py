@@ -33,9 +33,10 @@ class ProcessSpec:
     that the supervisor is gone. ``boot``: this is the process's first start in this run. ``parallelisms`` are
     those that a rescale set. ``mode`` says how it begins: ``"serve"``, ``"paused"`` (a worker runs nothing, a
     gateway lets nobody in, before it is told to go), ``"standby"`` (a gateway does not even accept), or
-    ``"trial"`` (a worker keeps nothing of what it does). ``task`` is what a resharder is to do. ``sources``
-    is the file with the user's modules as they are to be run; empty: as they are on disk now. ``page_url`` is
-    where the page of operators is.
+    ``"trial"`` (a worker keeps nothing of what it does). ``draining``: a gateway refuses whoever comes, until
+    it is told otherwise. ``task`` is what a resharder is to do. ``sources`` is the file with the user's
+    modules as they are to be run; empty: as they are on disk now. ``page_url`` is where the page of operators
+    is.
     """
 
     role: str
@@ -64,6 +65,7 @@ class ProcessSpec:
     parallelisms: dict[str, int] = field(default_factory=dict)
     mode: str = "serve"
     task: dict[str, Any] = field(default_factory=dict)
+    draining: bool = False
     listen_fd: int = -1
     sources: str = ""
     job_name: str = ""
@@ -94,7 +96,10 @@ class ProcessSpec:
 
 @dataclass(frozen=True, slots=True)
 class AdminSpec:
-    """What the admin process is told: it asks for everything else. ``token`` is empty if none is wanted."""
+    """What the admin process is told: it asks for everything else. ``token`` is empty if none is wanted.
+
+    ``payloads``: whether it shows what records and state hold.
+    """
 
     job: str
     url: str
@@ -107,6 +112,7 @@ class AdminSpec:
     log: str
     listen_fd: int
     alive_fd: int
+    payloads: bool = True
 
     @classmethod
     def read(cls, path: str) -> AdminSpec:

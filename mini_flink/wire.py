@@ -50,8 +50,14 @@ TOLD = 33
 LOOK = 34
 LOOKED = 35
 """To and from a worker: a question about what it holds, with a number, and its answer."""
+DOOR = 36
+DOOR_SET = 37
+"""To and from a gateway: whether it lets requests in, with a number; it is so, and nothing is in flight."""
+DRAIN = 38
+DRAINED = 39
+"""To and from a worker: say when nothing is left to do, with a number; its table holds everything."""
 
-COPYING = 39
+COPYING = 41
 """From the resharder: how many items it has copied, and of how many."""
 BURIED = 40
 """From a worker: the last record that failed, without what was in it; not more often than it publishes."""

@@ -6,6 +6,7 @@ upstream. So the operator that a saturated worker spends its time in is named, n
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from mini_flink.admin.states import BAD, WARN, Condition
 
 MINUTE_MS = 60_000
 _GROWTH_TICKS = 5
+_WAITS_MS = 100
 
 Ticks = Sequence[Mapping[str, Any]]
 DOOR, DISK, SNAPSHOTS, DEAD_LETTERS = "door", "disk", "snapshots", "dead letters"
@@ -22,14 +24,14 @@ DOOR, DISK, SNAPSHOTS, DEAD_LETTERS = "door", "disk", "snapshots", "dead letters
 def conditions(ticks: Ticks, limits: Limits, plan: Mapping[str, Any]) -> Iterator[Condition]:
     """All of them, for the last of ``ticks`` (oldest first, a minute of them or less)."""
     last = ticks[-1]
-    names = {node["id"]: node["name"] for node in plan["nodes"]}
+    names = names_in(plan)
     for process in last["procs"]:
         if process["role"] in ("worker", "gateway", "admin"):
             yield from _of_process(process, limits)
         if process["role"] == "worker":
             yield from _of_work(ticks, process, limits, plan, names)
     for node in last["nodes"]:
-        yield from _of_node(ticks, node, limits, plan)
+        yield from _of_node(ticks, node, limits, plan["request_timeout_ms"], names)
     yield from _of_door(ticks)
     yield from _of_disk(last["disk"], limits)
     yield from _of_snapshots(last["snap"], limits)
@@ -37,6 +39,12 @@ def conditions(ticks: Ticks, limits: Limits, plan: Mapping[str, Any]) -> Iterato
     if new > 0:
         level = BAD if new > limits.dead_letters_bad else WARN
         yield Condition(DEAD_LETTERS, "failing", level, f"{new} new dead letters in the last minute")
+
+
+def names_in(plan: Mapping[str, Any]) -> dict[str, str]:
+    """What operators are called, by id: their names, or the ids of those that share one."""
+    common = Counter(node["name"] for node in plan["nodes"])
+    return {node["id"]: node["name"] if common[node["name"]] == 1 else node["id"] for node in plan["nodes"]}
 
 
 def node_of(condition: Condition) -> str | None:
@@ -97,11 +105,12 @@ def _of_work(
         return
     name = names.get(found["node"], found["node"])
     who = f"subtask {found['part']} of {name}" if _is_skewed(node, limits) else name
-    text = f"{who} takes all the time of {title(process)} ({found['busy']:.0%}); {behind}"
+    commits = f", commits {commit_share:.0%}" if commit_share >= 0.1 else ""
+    text = f"{who} keeps {title(process)} full ({found['busy']:.0%} of its time{commits}); {behind}"
     victims = [names.get(other["id"], other["id"]) for other in last["nodes"] if _waits(other, node, plan)]
     if victims:
         text += f"; {', '.join(victims[:3])} {'wait' if len(victims) > 1 else 'waits'} for it"
-    yield Condition(f"node:{found['node']}", "saturated", BAD, text)
+    yield Condition(f"node:{found['node']}", "saturated", BAD, text, found["busy"])
 
 
 def _behind(ticks: Ticks, process: Mapping[str, Any], limits: Limits, plan: Mapping[str, Any]) -> str:
@@ -136,40 +145,40 @@ def _waits(other: Mapping[str, Any], cause: Mapping[str, Any], plan: Mapping[str
     """Whether an operator is one whose records lie before the worker that another one keeps busy."""
     stages = {node["id"]: node["stage"] for node in plan["nodes"]}
     heads_another = stages.get(other["id"]) == other["id"] != stages.get(cause["id"])
-    return heads_another and bool(other["queue"]) and (other["queueing"] or 0.0) >= 0.5
+    return heads_another and bool(other["queue"]) and (other["oldest_ms"] or 0) >= _WAITS_MS
 
 
 # --- operators --------------------------------------------------------------------------------------------
 
 
 def _of_node(
-    ticks: Ticks, node: Mapping[str, Any], limits: Limits, plan: Mapping[str, Any]
+    ticks: Ticks, node: Mapping[str, Any], limits: Limits, deadline_ms: int, names: Mapping[str, str]
 ) -> Iterator[Condition]:
     subject = f"node:{node['id']}"
-    name = next((each["name"] for each in plan["nodes"] if each["id"] == node["id"]), node["id"])
+    name = names[node["id"]]
     worst = node["worst"]
     if worst is not None and worst["busy"] >= limits.busy_warn:
         queue = f"; {node['queue']} records wait for it" if node["queue"] else ", and keeps up"
-        yield Condition(subject, "busy", WARN, f"{name} is {worst['busy']:.0%} busy{queue}")
+        yield Condition(subject, "busy", WARN, f"{name} is {worst['busy']:.0%} busy{queue}", worst["busy"])
     if worst is not None and _is_skewed(node, limits):
         text = (
             f"subtask {worst['part']} of {name} does {node['skew']:.1f} times as much as the mean "
             f"({worst['busy']:.0%} busy): many records have the same key, or few"
         )
-        yield Condition(subject, "skewed", WARN, text)
-    deadline_ms = plan["request_timeout_ms"]
+        yield Condition(subject, "skewed", WARN, text, node["skew"])
     if deadline_ms and (oldest_ms := node["oldest_ms"] or 0) >= limits.late_warn * deadline_ms:
         level = BAD if oldest_ms >= limits.late_bad * deadline_ms else WARN
         text = (
             f"records have waited for {name} up to {oldest_ms / 1000:.1f} s; "
             f"clients wait {deadline_ms / 1000:g} s"
         )
-        yield Condition(subject, "late", level, text)
+        yield Condition(subject, "late", level, text, oldest_ms)
     failed, received = _in_a_minute(ticks, node["id"])
     if failed:
-        level = BAD if failed / max(1, received) > limits.failing_bad else WARN
+        share = failed / max(1, received)
+        level = BAD if share > limits.failing_bad else WARN
         text = f"{name} fails: {failed} records in the last minute became dead letters"
-        yield Condition(subject, "failing", level, text)
+        yield Condition(subject, "failing", level, text, share)
 
 
 def _is_skewed(node: Mapping[str, Any], limits: Limits) -> bool:

@@ -149,4 +149,10 @@ def _state(tick: Facts) -> str:
     state = tick["state"]
     if state == "degraded":
         return "RESTARTING"
-    return "RUNNING" if state.startswith("serving") else "CREATED" if state == "starting" else "CANCELLING"
+    return (
+        "RUNNING"
+        if state.startswith(("serving", "drain"))
+        else "CREATED"
+        if state == "starting"
+        else "CANCELLING"
+    )

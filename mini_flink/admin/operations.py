@@ -20,6 +20,8 @@ ACCEPTED, RUNNING, DONE, FAILED = "accepted", "running", "done", "failed"
 QUESTIONS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "savepoint": ("savepoint", {}),
     "rescale": ("rescale", {}),
+    "drain": ("drain", {}),
+    "resume": ("resume", {}),
     "dlq_retry": ("dead_letters", {"do": "retry"}),
     "dlq_drop": ("dead_letters", {"do": "drop"}),
 }
@@ -28,6 +30,8 @@ QUESTIONS: Mapping[str, tuple[str, dict[str, Any]]] = {
 _ARGUMENTS: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
     "savepoint": {"location": (str, type(None))},
     "rescale": {"workers": (int, type(None)), "parallelisms": dict},
+    "drain": {"job": str},
+    "resume": {},
     "dlq_retry": {"ids": list, "all": bool, "operator": str},
     "dlq_drop": {"ids": list, "all": bool, "operator": str},
 }
@@ -134,8 +138,8 @@ class Operations:
         self._tell("op", operation.public())
 
 
-def checked(kind: Any, args: Any) -> tuple[str, dict[str, Any]]:
-    """Refusal if it is no operation, or none with such arguments."""
+def checked(kind: Any, args: Any, job: str) -> tuple[str, dict[str, Any]]:
+    """Refusal if it is no operation, or none with such arguments; ``job`` is the name of what is served."""
     if kind not in QUESTIONS:
         raise Refusal(400, "no-such-operation", f"{kind!r} is none of {', '.join(QUESTIONS)}")
     if not isinstance(args, dict):
@@ -150,6 +154,8 @@ def checked(kind: Any, args: Any) -> tuple[str, dict[str, Any]]:
             raise Refusal(400, "bad-arguments", f"{name!r} is no argument of {kind}, or not of its type")
     if kind.startswith("dlq_") and not (args.get("ids") or args.get("operator") or args.get("all")):
         raise Refusal(400, "bad-arguments", "say which: ids, an operator, or all")
+    if kind == "drain" and args.get("job") != job:  # typed by whoever means it: clients will hear 503
+        raise Refusal(400, "bad-arguments", f"to drain it, give the job's name: job {job!r}")
     workers = args.get("workers")
     if kind == "rescale" and workers is None and not args.get("parallelisms"):
         raise Refusal(400, "bad-arguments", "say how many workers, or the parallelism of an operator")
@@ -173,6 +179,13 @@ def effect(kind: str, args: Mapping[str, Any], tick: Mapping[str, Any], plan: Ma
             f"from {workers} to {wanted} workers: state is copied while requests are served, then new ones "
             f"wait for a moment ({inflight} in flight now); it can be changed back the same way"
         )
+    if kind == "drain":
+        return (
+            f"closes the door: new requests get 503, the {inflight} in flight are answered, workers come to "
+            "rest; nothing is lost, and resume opens the door again"
+        )
+    if kind == "resume":
+        return "opens the door: requests are let in again"
     count = len(args["ids"]) if args.get("ids") else dead
     which = "the" if count is None else f"up to {count}"
     if kind == "dlq_retry":

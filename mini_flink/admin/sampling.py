@@ -56,6 +56,7 @@ class _Comparison:
         self._values, self._buckets = _by_metric(_values(now)), _by_metric(_buckets(now))
         self._old_values = dict(_values(before)) if before else {}
         self._old_buckets = dict(_buckets(before)) if before else {}
+        self._clocks = dict(self._values["mini_flink_worker_published_seconds"])
         self._sums, self._old_sums = _sums(now), _sums(before) if before else {}
         self._is_metered = any(now.metrics.values())
 
@@ -101,6 +102,16 @@ class _Comparison:
 
     def _per_s(self, amount: float) -> float | None:
         return round(amount / self._dt_s, 3) if self._dt_s > 0 else None
+
+    def _share_of_time(self, process: str, seconds: float) -> float:
+        """The share of a process's time that it spent on something, by its own clock.
+
+        A worker publishes between two batches: over the watcher's second a share would swing.
+        """
+        key: Key = (process, "mini_flink_worker_published_seconds", ())
+        then, now = self._old_values.get(key, 0.0), self._clocks.get(key, 0.0)
+        dt_s = now - then if then and now > then else self._dt_s
+        return min(1.0, seconds / dt_s) if dt_s > 0 else 0.0
 
     # --- series of metrics ------------------------------------------------------------------------------
 
@@ -210,7 +221,7 @@ class _Comparison:
         busy: dict[str, float] = defaultdict(float)
         if self._dt_s > 0:
             for key, seconds in self._grew("mini_flink_operator_busy_seconds_total", operator=uid).items():
-                busy[dict(key[2])["subtask"]] += min(1.0, seconds / self._dt_s)
+                busy[dict(key[2])["subtask"]] += self._share_of_time(key[0], seconds)
         return dict(busy)
 
     def _queueing(self, stage: str | None) -> float | None:
@@ -273,17 +284,21 @@ class _Comparison:
             "uptime_s": int(usage.age_s) if usage else None,
             "last_exit": process["last_exit"] or None,
             "hb_ms": process["silent_ms"],
-            "busy": self._worker_busy(name),
+            "busy": self._worker_busy(process, name),
             "busiest": self._busiest(name),
             **self._commits(name),
             "state_bytes": self._state_bytes(name),
             "pending": process["counters"].get("pending"),
         }
 
-    def _worker_busy(self, name: str) -> float | None:
+    def _worker_busy(self, process: Mapping[str, Any], name: str) -> float | None:
         grown = self._grew("mini_flink_worker_busy_seconds_total")
         own = [seconds for key, seconds in grown.items() if key[0] == name]
-        return _share(min(1.0, sum(own) / self._dt_s)) if own and self._dt_s > 0 else None
+        if not own or self._dt_s <= 0:
+            return None
+        if (process["silent_ms"] or 0) > self._dt_s * 1000:
+            return 1.0  # it is at one record, and has published nothing since it began
+        return _share(self._share_of_time(name, sum(own)))
 
     def _busiest(self, name: str) -> dict[str, Any] | None:
         """The operator that took most of a worker's time, its subtask, and the share."""
@@ -296,7 +311,7 @@ class _Comparison:
             return None
         key = max(grown, key=lambda one: grown[one])
         labels = dict(key[2])
-        share = min(1.0, grown[key] / self._dt_s)
+        share = self._share_of_time(name, grown[key])
         return {"node": labels["operator"], "part": int(labels["subtask"]), "busy": _share(share)}
 
     def _commits(self, name: str) -> dict[str, float | None]:
@@ -308,7 +323,7 @@ class _Comparison:
         if now[1] < old[1]:
             old = (0.0, 0)
         seconds, count = now[0] - old[0], now[1] - old[1]
-        share = _share(max(0.0, min(1.0, seconds / self._dt_s)))
+        share = _share(self._share_of_time(name, max(0.0, seconds)))
         return {"commit_ms": round(seconds / count * 1000, 2) if count else 0.0, "commit_share": share}
 
     def _state_bytes(self, name: str) -> int | None:

@@ -21,12 +21,16 @@ _WORST_FIRST = (
 
 
 class Condition(NamedTuple):
-    """Something that is worth a word. ``subject`` names an operator, a process, or a part of the server."""
+    """Something that is worth a word. ``subject`` names an operator, a process, or a part of the server.
+
+    Of several with one word that with the greatest ``weight`` is the one to speak of.
+    """
 
     subject: str
     word: str
     level: str
     why: str
+    weight: float = 0.0
 
     @property
     def rank(self) -> tuple[int, int]:
@@ -63,8 +67,8 @@ class States:
     def step(self, conditions: Iterable[Condition]) -> dict[str, list[Condition]]:
         """One more tick; of each subject what holds now, the worst first."""
         found = {(each.subject, each.word, each.level): each for each in conditions}
-        for key in found.keys() - self._words.keys():
-            self._words[key] = _Word()
+        for key in found:
+            self._words.setdefault(key, _Word())
         holding: dict[str, list[Condition]] = {}
         for key, word in list(self._words.items()):
             at_once = key[1] in _AT_ONCE

@@ -51,13 +51,16 @@ def judge(tick: Mapping[str, Any], holding: Holding) -> Verdict:
 
 
 def _found(holding: Holding) -> Iterator[Verdict]:
-    all_of_them = [each for several in holding.values() for each in several]
+    all_of_them = sorted(
+        (each for several in holding.values() for each in several), key=lambda each: -each.weight
+    )
     for kind, word, code in _IN_ORDER:
         for each in all_of_them:
             is_own = each.subject.partition(":")[0] == kind
             # The death of the admin process hurts nobody else.
             if is_own and each.word == word and each.subject != "proc:admin":
-                yield _verdict(each.level, code, each.why, node_of(each))
+                # Where records wait is seldom what they wait for.
+                yield _verdict(each.level, code, each.why, None if word == "late" else node_of(each))
 
 
 def _verdict(level: str, code: str, text: str, node: str | None = None) -> Verdict:

@@ -14,7 +14,11 @@ EXIT_CODES = (
     (69, "no server answers", "No server runs on this data folder, or it does not answer. Start it."),
     (70, "a bug in mini_flink", "Please report it with the lines above."),
     (74, "storage unreadable or full", "A file cannot be read or written. Make room, or look at the disk."),
-    (75, "port or folder in use", "Someone else has the port or the folder. Trying again later may work."),
+    (
+        75,
+        "port or folder in use",
+        "Someone else has the port or the folder, or what the server is at must end first. Try again later.",
+    ),
     (78, "job or setting unusable", "The job, a setting, the folder or a snapshot cannot be used as it is."),
     (
         130,

@@ -12,10 +12,13 @@ COMMANDS = (
     ("status", "mini_flink.cli.status", "processes, pending requests and counts of a running server"),
     ("top", "mini_flink.cli.top", "the server live in the terminal: verdict, operators, processes"),
     ("config", "mini_flink.cli.config", "each setting, and where its value comes from"),
+    ("state", "mini_flink.cli.state", "what is in keyed state: of a key, or page by page"),
     ("dead-letters", "mini_flink.cli.dead_letters", "list, show, retry and drop the records that failed"),
     ("snapshot", "mini_flink.cli.snapshot", "list, show and verify snapshots"),
     ("rescale", "mini_flink.cli.rescale", "give a running server more or fewer workers"),
     ("upgrade", "mini_flink.cli.upgrade", "give a running server a new version of its job"),
+    ("drain", "mini_flink.cli.drain", "take no more requests, and answer those in flight"),
+    ("resume", "mini_flink.cli.resume", "take requests again after a drain"),
     ("savepoint", "mini_flink.cli.savepoint", "take a snapshot of a running server, to keep"),
     ("systemd", "mini_flink.cli.systemd", "install a job as a service of systemd"),
     ("monitoring", "mini_flink.cli.monitoring", "a dashboard for Grafana, alert rules for Prometheus"),
@@ -39,8 +42,8 @@ A Flink DataStream job behind HTTP: durable per-key state, exactly once, one com
 
 {commands}
 
-`{PROGRAM} serve --help` explains a command, --version prints the version. Without a JOB,
-`{PROGRAM} serve` serves a small event service to try:
+`{PROGRAM} serve --help` explains a command, --version prints the version;
+`serve JOB --dev` reloads it on save. Without a JOB, `serve` serves a small event service to try:
   curl localhost:7071/event -X POST -d '{{"request":"hello"}}'
 
 {in_help()}"""

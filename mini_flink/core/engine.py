@@ -333,6 +333,14 @@ class Engine:
         """Whether gateways have all that was for them; while paused that comes about and stays."""
         return all(link.outbound.acked + 1 == link.outbound.next for link in self._gateways)
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing waits here, and all that went out is committed where it went."""
+        if self._local or self._queue or self._feeds or self._deferred:
+            return False
+        others = [link for link in self._workers if link is not self._home]
+        return self.drained and all(link.outbound.acked + 1 == link.outbound.next for link in others)
+
     def forget_gateways_but(self, names: Collection[str]) -> None:
         """Nobody is in the other slots: what is for them, or comes to be, holds nothing up."""
         self._gateways = [link for link in self._gateways if link.peer in names]

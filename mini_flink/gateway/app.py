@@ -34,6 +34,7 @@ from mini_flink.gateway.port import (
     Answer,
     DirectEndpoint,
     Done,
+    Draining,
     Headers,
     Ingress,
     Refused,
@@ -103,6 +104,8 @@ def _refusal(error: Exception) -> Answer:
             return problem.conflicting_parameter(error.name)
         case ParameterError():
             return problem.bad_parameters(str(error))
+        case Draining():
+            return problem.draining(error.retry_after_s)
         case Refused():
             return problem.overloaded(error.retry_after_s, error.reason)
     logger.error("a request could not be taken in", exc_info=error)

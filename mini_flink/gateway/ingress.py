@@ -20,11 +20,12 @@ from mini_flink.errors import is_interrupt
 from mini_flink.events import Say
 from mini_flink.failures import Failure, FailureLog, Notice, describe, explain, preview
 from mini_flink.gateway import problem
-from mini_flink.gateway.port import JSON_HEADERS, Answer, Done, Refused
+from mini_flink.gateway.port import JSON_HEADERS, Answer, Done, Draining, Refused
 from mini_flink.plan import Plan, SourcePlan
 
 _NO_CONTENT = Answer(204, (), b"")
 _RETRY_AFTER_S = 1
+_DRAINING_RETRY_AFTER_S = 5
 WAITING_LIMIT = 1024
 """Requests that may wait at the door, if the pending map has no more places than that."""
 
@@ -129,6 +130,7 @@ class GatewayIngress:
         self._queue: deque[_AtDoor] = deque()
         self._queue_due_s = math.inf
         self._holding = False
+        self._draining = False
         self._turned_away = 0
         self._failed_count = 0
 
@@ -136,7 +138,7 @@ class GatewayIngress:
 
     def is_ready(self) -> bool:
         """Would a request succeed now?"""
-        return self.ready and not self.closed
+        return self.ready and not self.closed and not self._draining
 
     def submit(self, source: int, value: Any, timestamp_ms: int, done: Done) -> None:
         """Take ``value`` in as a record of ``source``; ``done`` hears what became of it."""
@@ -159,6 +161,10 @@ class GatewayIngress:
     def _submit(
         self, target: _Target, remake: Callable[[], Any] | None, value: Any, timestamp_ms: int, done: Done
     ) -> None:
+        if self._draining:
+            self._pending.counters.refused += 1
+            self._wake()
+            raise Draining("the server is being drained", _DRAINING_RETRY_AFTER_S)
         encoded = values.encode(value)
         now = time.monotonic()
         try:
@@ -302,6 +308,32 @@ class GatewayIngress:
     def _line_up(self, waiting: _AtDoor) -> None:
         self._queue.append(waiting)
         self._queue_due_s = min(self._queue_due_s, waiting.expires_s)
+
+    # --- drained by an operator -------------------------------------------------------------------------
+
+    def drain(self) -> None:
+        """Refuse whoever comes, and whoever still waits at the door, until ``resume``."""
+        self._draining = True
+        queue, self._queue = self._queue, deque()
+        self._queue_due_s = math.inf
+        for waiting in queue:
+            self._pending.counters.refused += 1
+            waiting.done(problem.draining(_DRAINING_RETRY_AFTER_S))
+        self._wake()
+
+    def resume(self) -> None:
+        """Take requests in again."""
+        self._draining = False
+
+    @property
+    def draining(self) -> bool:
+        """Whether an operator has closed the door."""
+        return self._draining
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether all that was let in has been worked off; while ``draining`` that comes about and stays."""
+        return not self.pending
 
     # --- from one generation to the next ----------------------------------------------------------------
 

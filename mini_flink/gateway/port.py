@@ -53,6 +53,10 @@ class Refused(Exception):
         self.retry_after_s = retry_after_s
 
 
+class Draining(Refused):
+    """The door is closed by an operator, who drains the server."""
+
+
 class Ingress(Protocol):
     """Where requests go. Both ``submit`` methods return at once and promise that ``done`` is called once,
     then or later, unless they raise ``Refused``. ``timestamp_ms`` (Unix time) is the request's arrival."""

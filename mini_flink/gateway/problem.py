@@ -76,6 +76,17 @@ def overloaded(
     )
 
 
+def draining(retry_after_s: int) -> Answer:
+    """503: an operator has closed the door; nothing was applied."""
+    return problem(
+        503,
+        "draining",
+        "The service is being drained",
+        "It takes no requests until it is resumed. The request was not applied; try again later.",
+        headers=(_retry_after(retry_after_s),),
+    )
+
+
 def internal_error() -> Answer:
     """500: a mistake of the server itself."""
     return problem(500, "internal-error", "The server failed", "The log has more.")

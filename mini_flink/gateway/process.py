@@ -84,6 +84,7 @@ class GatewayProcess:
         self._doors_closed = False
         self._begun = asyncio.Event()
         self._told_held = spec.mode == SERVE
+        self._door_number = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._grace_ms = settings.shutdown_grace_ms
         self._page = Page(spec.page_path, spec.incarnation)
@@ -122,6 +123,9 @@ class GatewayProcess:
         self._server = HttpServer(settings, self._app, sock)
         loop = asyncio.get_running_loop()
         loop.add_reader(spec.alive_fd, self._orphaned)
+        self._at_close = self._counts()
+        if spec.draining:
+            self._ingress.drain()
         if spec.mode != SERVE:
             self._ingress.hold()
         self._link.start(spec.peers)  # on standby too: workers forget what was for a dead predecessor
@@ -162,6 +166,29 @@ class GatewayProcess:
         generation = self._pending.identity.generation
         self._tell(wire.READY, {"pid": os.getpid(), "generation": generation, "refused": refused})
 
+    # --- drained by an operator -------------------------------------------------------------------------
+
+    def _set_door(self, data: dict[str, Any]) -> None:
+        """Let requests in or not; the supervisor hears once it is so, and who was let in has an answer."""
+        if data["open"]:
+            self._ingress.resume()
+        elif not self._ingress.draining:
+            self._at_close = self._counts()
+            self._ingress.drain()
+        self._door_number = data["number"]
+        self._check_drained()
+
+    def _tell_door(self) -> None:
+        """With what has become of the requests that were in flight when the door was closed."""
+        number, self._door_number = self._door_number, 0
+        answered, timed_out = (now - then for now, then in zip(self._counts(), self._at_close, strict=True))
+        self._publish()  # whoever hears of it may look at the page next
+        self._tell(wire.DOOR_SET, {"number": number, "answered": answered, "timed_out": timed_out})
+
+    def _counts(self) -> tuple[int, int]:
+        counters = self._pending.counters
+        return counters.answered, counters.timed_out
+
     # --- from one generation to the next ----------------------------------------------------------------
 
     async def _hold(self, data: dict[str, Any]) -> None:
@@ -179,6 +206,8 @@ class GatewayProcess:
 
     def _check_drained(self) -> None:
         """Asked whenever something came or left: the supervisor hears it once."""
+        if self._door_number and (self._ingress.at_rest or not self._ingress.draining):
+            self._tell_door()
         if not self._told_held and self._ingress.drained:
             self._told_held = True
             self._tell(wire.HELD, {})
@@ -218,11 +247,15 @@ class GatewayProcess:
         if not request:
             self._tell(wire.PROBED, {"status": None})
             return
+        draining = self._ingress.draining
+        self._ingress.resume()  # the probe comes from the operator, and nobody else can come
         self._ingress.release()
         status, body = await exchange(
             self._app, request["method"], request["path"], request.get("headers", {}), request["body"]
         )
         self._ingress.hold()
+        if draining:
+            self._ingress.drain()
         # What is not acknowledged yet would be sent again to the workers that are to keep what they do.
         self._pending.abandon()
         shown = body[:PROBE_SHOWN_BYTES].decode(errors="replace")
@@ -259,6 +292,8 @@ class GatewayProcess:
             self._run(self._hold(message.data))
         elif message.kind == wire.GO:
             self._run(self._go(message.data))
+        elif message.kind == wire.DOOR:
+            self._set_door(message.data)
         elif message.kind == wire.PROBE:
             self._run(self._probe(message.data))
         elif message.kind == wire.STOP:

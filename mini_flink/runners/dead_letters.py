@@ -1,12 +1,14 @@
-"""Reads the dead letters of a data folder on which no server runs: only the tables are opened.
+"""Reads the dead letters of a data folder from its tables, whether a server runs on it or not.
 
 A worker writes a dead letter to its table at once (see ``core/engine``), so at most the last moment before a
-crash is missing here; it is there again once the server has been started.
+crash is missing here; it is there again once the server has been started. Workers are not asked: who looks
+through many of them holds nobody up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -26,23 +28,37 @@ def read(data_dir: str, limit: int = VALUE_LIMIT) -> list[dict[str, Any]]:
 
     FolderError if ``data_dir`` holds no job.
     """
+    letters = [
+        shown(worker, letter, limit) for worker, table in tables(data_dir) for letter in of_table(table)
+    ]
+    return sorted(letters, key=lambda letter: letter["failed_at"])
+
+
+def tables(data_dir: str) -> Generator[tuple[int, LmdbTable], None, None]:
+    """The table of each worker, one after another; each is closed when the next one is asked for.
+
+    FolderError if ``data_dir`` holds no job. One process may have a table open once.
+    """
     record = read_job(data_dir)
     if record is None:
         raise FolderError(
             f"{data_dir} holds no job", help="name the folder that serve was given as --data-dir"
         )
-    letters: list[dict[str, Any]] = []
+    generation = record["generation"]
     for worker in range(record["workers"]):
-        folder = Path(worker_folder(data_dir, record["generation"], worker_name(worker))) / "state"
+        folder = Path(worker_folder(data_dir, generation, worker_name(worker))) / "state"
         if (folder / "data.mdb").exists():
-            letters += _of_worker(worker, folder, record["generation"], limit)
-    return sorted(letters, key=lambda letter: letter["failed_at"])
+            with closing(LmdbTable(folder, map_size_bytes=MAP_BYTES, generation=generation)) as table:
+                yield worker, table
 
 
-def _of_worker(worker: int, folder: Path, generation: int, limit: int) -> Iterator[dict[str, Any]]:
-    table = LmdbTable(folder, map_size_bytes=MAP_BYTES, generation=generation)
-    try:
-        for _, packed in table.scan(layout.DEAD_LETTER):
-            yield shown(worker, wire.unpack(packed), limit)
-    finally:
-        table.close()
+def of_table(table: LmdbTable) -> Iterator[dict[str, Any]]:
+    """Its dead letters as they are stored."""
+    for _, packed in table.scan(layout.DEAD_LETTER):
+        yield wire.unpack(packed)
+
+
+def find(table: LmdbTable, error_id: str) -> dict[str, Any] | None:
+    """One of its dead letters."""
+    packed = table.get(layout.DEAD_LETTER + error_id.encode())
+    return None if packed is None else dict(wire.unpack(packed))

@@ -35,7 +35,7 @@ from mini_flink.supervisor.listeners import SUPERVISOR_TITLE, Listeners
 from mini_flink.supervisor.loop import Supervisor
 from mini_flink.supervisor.members import CHILD_MODULES, Origin
 from mini_flink.supervisor.notify import getting_on
-from mini_flink.supervisor.reloader import Reloader, shown
+from mini_flink.supervisor.reloader import Reloader, in_short
 from mini_flink.supervisor.runtime_folder import (
     hold_runtime_folder,
     make_runtime_folder,
@@ -155,6 +155,11 @@ class _Server:
     def _reloader(self, plan: ServerPlan) -> Reloader:
         return Reloader(plan, allow_dropped=self._arrival.allow_dropped_state)
 
+    def _watched(self) -> str:
+        """The files whose change brings a new version: the job's first."""
+        names = [os.path.basename(file) for file in self._sources.texts()]
+        return in_short(list(dict.fromkeys(names)))
+
     def _admin_keeper(self, door: AdminDoor, plan: ServerPlan, stack: ExitStack) -> AdminKeeper:
         keeper = AdminKeeper(door, plan, self._listeners.address.url, self.origin)
         stack.callback(keeper.close)
@@ -182,7 +187,7 @@ class _Server:
                     seconds=time.monotonic() - self._began_s,
                     restored=self._restored,
                     page=self._door.url if self._door else "",
-                    reloads=shown(sorted(self._sources.texts())) if self.settings.dev else "",
+                    reloads=self._watched() if self.settings.dev else "",
                 )
             )
 

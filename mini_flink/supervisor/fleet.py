@@ -50,6 +50,8 @@ class Fleet:
         """The next generation while it is being made, and whoever makes it."""
         self.retired: list[Member] = []
         """Those that a generation had and the one that counts has not: what they counted still counts."""
+        self.draining = False
+        """Whether gateways that are started from now on refuse whoever comes."""
         self._spares: dict[str, list[Spare]] = {}
         self._alive_reader, self._alive_writer = os.pipe()
         self._endpoint = ""
@@ -212,6 +214,7 @@ class Fleet:
             alive_fd=self._alive_reader,
             listen_fd=listen_fd,
             page_url=self._admin_url or "",
+            draining=self.draining,
         )
         path = write_spec(plan, spec)
         fds = [fd for fd in (self._alive_reader, listen_fd) if fd >= 0]

@@ -11,6 +11,7 @@ import contextlib
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from mini_flink import console, procfs, wire
@@ -29,6 +30,7 @@ from mini_flink.supervisor.admin import AdminKeeper
 from mini_flink.supervisor.changeover import ENDED as CHANGED
 from mini_flink.supervisor.changeover import Changeover, goal_of
 from mini_flink.supervisor.desk import Desk, Handler, Question
+from mini_flink.supervisor.drain import DrainDirector
 from mini_flink.supervisor.events import EventRing
 from mini_flink.supervisor.fleet import Fleet
 from mini_flink.supervisor.hangs import Stuck
@@ -43,7 +45,7 @@ from mini_flink.supervisor.spec import ServerPlan
 from mini_flink.transport.base import Transport
 from mini_flink.worker.background import ThreadBackground
 
-SERVING, DRAINING, ENDED = "serving", "draining", "ended"
+SERVING, LEAVING, ENDED = "serving", "leaving", "ended"
 
 EXIT_INTERRUPTED = 130
 LOOK_MS = 1_000
@@ -100,6 +102,7 @@ class Supervisor:
         self._last_wait = ""
         self._warnings: set[str] = set()
         self._last_failure: dict[str, Any] | None = None
+        self._door = DrainDirector(fleet, self._events, self._begin_stop)
         self._desk = Desk(transport, fleet, self._handlers(), self._report)
 
     # --- the loop ---------------------------------------------------------------------------------------
@@ -138,6 +141,7 @@ class Supervisor:
 
     def _sleep_ms(self) -> int:
         due = [self._look_due_ms, self._kill_due_ms, self._desk.due_ms()]
+        due.append(self._door.due_ms())
         due.append(self._snapshots.due_ms(self._now_ms))
         due.append(self._manager.due_ms(in_between=self._state != SERVING))
         due.append(self._admin.due_ms() if self._admin else None)
@@ -166,6 +170,7 @@ class Supervisor:
         if _due(self._look_due_ms, now_ms):
             self._look()
         self._desk.step(now_ms)
+        self._door.step(now_ms)
         if _due(self._kill_due_ms, now_ms):
             self._kill_due_ms = None
             for member in self._leaving():
@@ -209,6 +214,8 @@ class Supervisor:
             self._desk.take_answer(member.name, message.data, self._now_ms)
         elif message.kind == wire.BURIED:
             self._last_failure = dict(message.data)
+        elif message.kind in (wire.DOOR_SET, wire.DRAINED):
+            self._door.take(member, message, self._now_ms)
         elif message.kind == wire.SNAPSHOT_PART:
             self._snapshots.take_part(member, message.data, self._now_ms)
         elif message.kind == wire.FAILED:
@@ -238,6 +245,8 @@ class Supervisor:
             console.event("ok", text, name=BACK[member.role], **back)
             self._events.note("back", "ok", text, member.name)
             member.died_at_ms = None
+        if self._changeover is None:
+            self._door.ready(member, self._now_ms)
         if self._state == STARTING and all(each.state == READY for each in self._fleet):
             self._serve()
 
@@ -285,6 +294,8 @@ class Supervisor:
             "rescale": self._serving(self._begin_changeover),
             "upgrade": self._serving(self._begin_changeover),
             "cancel": self._cancel_changeover,
+            "drain": self._serving(self._set_door),
+            "resume": self._serving(self._set_door),
             **dict.fromkeys(OF_WORKERS, self._serving(self._ask_workers)),
         }
 
@@ -305,12 +316,29 @@ class Supervisor:
     def _ask_workers(self, question: Question) -> None:
         if self._changeover is not None:
             question.refuse("the server is being rescaled or upgraded", help="ask again in a moment")
+            return
+
+        def answer(told: Mapping[str, Any]) -> None:
+            if question.data["do"] in OF_WORKERS[question.what].gives_work:
+                self._door.disturbed(self._now_ms)
+            question.answer(told)
+
+        self._desk.ask_workers(replace(question, answer=answer))
+
+    def _set_door(self, question: Question) -> None:
+        if self._changeover is not None:
+            question.refuse(f"the server is changed by {self._changeover.kind}", help="ask when it is over")
+        elif question.what == "drain":
+            self._door.ask(question, self._now_ms)
         else:
-            self._desk.ask_workers(question)
+            self._door.resume(question, self._now_ms)
 
     def _begin_changeover(self, question: Question) -> None:
         if self._changeover is not None:
             question.refuse("the server is being rescaled or upgraded already")
+            return
+        if self._door.under_way:
+            question.refuse("the server is being drained", help="ask when it is drained, or resume first")
             return
         self._tell_changed = question.answer
         self._snapshots.suspend(f"the server is changed by {question.what}")
@@ -340,6 +368,7 @@ class Supervisor:
         if changeover.phase == CHANGED:
             self._changeover = None
             self._snapshots.resume(self._fleet.plan)
+            self._door.changed(self._now_ms)
             ended = "is done" if changeover.result["ok"] else f"failed: {changeover.result['reason']}"
             severity = "ok" if changeover.result["ok"] else "warn"
             self._events.note(changeover.kind, severity, f"the {changeover.kind} {ended}")
@@ -377,11 +406,14 @@ class Supervisor:
         return {"snapshot": record.restored, "reason": because, "lost_since": since}
 
     def _shown_state(self) -> str:
-        if self._state == SERVING and self._changeover is not None:
-            return f"serving ({self._changeover.kind}: {self._changeover.phase})"
-        if self._state == SERVING and any(member.state != READY for member in self._fleet):
+        if self._state != SERVING:
+            return STOPPING if self._state == LEAVING else self._state
+        state = self._door.shown or SERVING
+        if self._changeover is not None:
+            return f"{state} ({self._changeover.kind}: {self._changeover.phase})"
+        if state == SERVING and any(member.state != READY for member in self._fleet):
             return "degraded"
-        return STOPPING if self._state == DRAINING else self._state
+        return state
 
     # --- the service manager ----------------------------------------------------------------------------
 
@@ -433,6 +465,8 @@ class Supervisor:
         console.event("warn", text, name=DIED[member.role], **facts)
         self._events.note("died", "warn", text, member.name)
         member.state = WAITING
+        if self._changeover is None:
+            self._door.died(member, self._now_ms)
         if member.died_at_ms is None:
             member.died_at_ms = self._now_ms
         decision = member.policy.died(self._now_ms, worked=member.page.has_worked())
@@ -487,13 +521,14 @@ class Supervisor:
         """Gateways first: they accept no more and finish what is in flight, for which workers are needed."""
         if self._changeover is not None:
             self._changeover.cancel("the server is told to stop", self._now_ms)
+        self._door.stopping()
         self._events.note("stopping", "info", "the server is told to stop")
         pending = pending_requests(self._fleet)
         grace_ms = self._settings.shutdown_grace_ms
         said = words.stopping(pending, grace_ms)
         console.say(said, name="server.stopping", pending=pending, grace_ms=grace_ms)
         self._stop_began_ms = self._now_ms
-        self._state = DRAINING
+        self._state = LEAVING
         self._manager.stopping(self._status_line())
         self._fleet.refuse_connections()
         self._stop(self._fleet.gateways)
@@ -517,7 +552,7 @@ class Supervisor:
 
     def _advance_stop(self) -> None:
         """When the gateways have left, stop the workers; when they have too, end."""
-        if self._state == DRAINING and not self._leaving():
+        if self._state == LEAVING and not self._leaving():
             self._state = STOPPING
             self._stop(self._fleet.workers)
         if self._state == STOPPING and not self._leaving():

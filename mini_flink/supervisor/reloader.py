@@ -61,7 +61,11 @@ class Reloader:
 
 def shown(places: list[str]) -> str:
     """Files for people: ``job.py, prices.py``; a folder in which one is new as ``./``."""
-    names = [_shown(os.path.abspath(place)) for place in places]
+    return in_short([_shown(os.path.abspath(place)) for place in places])
+
+
+def in_short(names: list[str]) -> str:
+    """The first names, and how many more there are."""
     more = len(names) - SHOWN_FILES
     names = names[:SHOWN_FILES] if more > 0 else names
     return ", ".join(names) + (f" and {more} more" if more > 0 else "")

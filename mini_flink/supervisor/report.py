@@ -88,7 +88,7 @@ def _supervisor(incarnation: int, state: str) -> dict[str, Any]:
         "pid": os.getpid(),
         "restarts": 0,
         "incarnation": incarnation,
-        "state": READY if state == "serving" else state,
+        "state": READY if state in ("serving", "draining", "drained") else state,
         "last_exit": "",
         "metrics": "",
         "counters": {},

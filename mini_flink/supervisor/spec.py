@@ -65,6 +65,7 @@ def build_spec(
     gateway_slots: int,
     alive_fd: int,
     listen_fd: int,
+    draining: bool,
     page_url: str = "",
 ) -> ProcessSpec:
     """What the next incarnation of a member is told. ``gateway_slots``: all slots are below that."""
@@ -95,6 +96,7 @@ def build_spec(
         parallelisms=dict(plan.parallelisms),
         mode=member.mode,
         task=dict(member.task),
+        draining=draining,
         listen_fd=listen_fd,
         sources=plan.sources,
         job_name=plan.job_name,

@@ -142,6 +142,30 @@ def gave_up(title: str, attempts: int, cause: str) -> str:
     )
 
 
+def draining(pending: int) -> str:
+    """An operator has closed the door."""
+    return f"Draining: new requests get 503, {requests_in_flight(pending)}"
+
+
+def requests_in_flight(pending: int) -> str:
+    """Who waits for an answer."""
+    return f"{count(pending, 'request')} in flight"
+
+
+def coming_to_rest(records: int) -> str:
+    """Who was let in has an answer, and something may still be done for it."""
+    return f"workers come to rest, {count(records, 'record')} waiting"
+
+
+def drained(seconds: float, totals: Mapping[str, int]) -> str:
+    """All is at rest behind the closed door."""
+    counts = f"{totals['answered']} answered, {totals['timed_out']} timed out"
+    return f"Drained in {seconds:.1f} s: {counts}. Workers are at rest; `resume` opens the door again"
+
+
+DRAINED_AGAIN = "All is at rest again; the door stays closed"
+
+
 def stopping(pending: int, grace_ms: int) -> str:
     """Shut-down begins."""
     limit = f"limit {grace_ms / 1000:g} s; Ctrl-C again stops now"
@@ -170,6 +194,9 @@ def status_line(state: str, url: str, *, waiting_for: Sequence[str], workers: in
     if state in ("starting", "stopping"):
         return f"{state}: {missing}" if missing else state
     sizes = f"{count(workers, 'worker')}, {count(gateways, 'gateway')}"
+    if state.startswith("drain"):
+        drained = f"{state}: {url} answers 503, {sizes}"
+        return f"{drained}: {missing}" if missing else drained
     served = f"serving {url}, {sizes}"
     if state != "serving":
         served += f", {state.removeprefix('serving ').strip('()')}"

@@ -28,6 +28,7 @@ DEAD_LETTERS = "mini_flink_dead_letters_present"
 OPERATOR_KEYS = "mini_flink_operator_state_keys"
 OPERATOR_STATE = "mini_flink_operator_state_bytes"
 STATE_BYTES = "mini_flink_state_bytes"
+WORKER_CLOCK = "mini_flink_worker_published_seconds"
 WORKER_BUSY = "mini_flink_worker_busy_seconds_total"
 MAP = "map"
 """The kind of state that has several items for a key."""
@@ -97,6 +98,7 @@ class WorkerMeter:
             BATCH_RECORDS, help="Records committed together.", unit=metrics.ONE
         )
         self._busy = registry.counter(WORKER_BUSY, help="Time that the worker's loop did not sleep.")
+        self._clock = registry.gauge(WORKER_CLOCK, help="When this was published, on the clock since boot.")
         self._stages: dict[int, _Stage] = {}
         self._subtasks: dict[tuple[int, int], _Subtask] = {}
         self._ran: list[Ran] = []
@@ -163,6 +165,7 @@ class WorkerMeter:
             stage.queue.value = records
             stage.oldest.value = max(0.0, now - oldest_s)
         self._busy.value = max(self._busy.value, now - self._start_s - self._slept_s)
+        self._clock.value = now
 
     def publish_state(
         self, sizes: Sizes, states: Mapping[int, Mapping[int, str]], uids: Mapping[int, str]

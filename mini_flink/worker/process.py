@@ -39,9 +39,9 @@ from mini_flink.spec import PAUSED, TRIAL, ProcessSpec, check_fingerprint
 from mini_flink.state.lmdb import LmdbTable
 from mini_flink.state.log import FileLog
 from mini_flink.transport.zmq import ZmqTransport
-from mini_flink.worker import letters
+from mini_flink.worker import keyed, letters
 from mini_flink.worker.background import ThreadBackground
-from mini_flink.worker.host import Capture, Host
+from mini_flink.worker.host import Capture
 from mini_flink.worker.meter import STATE_BYTES
 from mini_flink.worker.snapshots import Order, WorkerSnapshots
 from mini_flink.worker.spare import called
@@ -55,9 +55,14 @@ RECEIVE_LIMIT = 64
 LAST_WORD_MS = 1000
 SPACE_RETRY_MS = 1000
 
-Look = Callable[[Host, int, Mapping[str, Any], float], dict[str, Any]]
-LOOKS: Mapping[str, Look] = {"dead_letters": letters.look}
-"""Who answers which question of ``supervisor.questions``: with host, own number, question and time."""
+Look = Callable[[Worker, Mapping[str, Any], float], dict[str, Any]]
+LOOKS: Mapping[str, Look] = {
+    "dead_letters": lambda worker, question, now: letters.look(
+        worker.host, worker.place.index, question, now
+    ),
+    "state": keyed.look,
+}
+"""Who answers which question of ``supervisor.questions``, with the time."""
 
 
 class WorkerProcess:
@@ -69,6 +74,7 @@ class WorkerProcess:
         self._settings = Settings.from_dict(spec.settings)
         self._stopping = False
         self._finishing: dict[str, Any] | None = None
+        self._draining: dict[str, Any] | None = None
         self._label = ""
         self._published_s = 0.0
         self._published_records = -1
@@ -247,6 +253,23 @@ class WorkerProcess:
         self._worker.engine.changed.forget(self._label)
         self._worker.engine.paused = False
 
+    # --- drained by an operator -------------------------------------------------------------------------
+
+    def _drain(self, data: dict[str, Any]) -> None:
+        """Say when nothing is left to do; number 0: nobody wants to know any more."""
+        self._draining = data if data["number"] else None
+        if self._draining:
+            self._worker.engine.forget_gateways_but(data["gateways"])
+
+    def _tell_if_at_rest(self) -> None:
+        """With how many records it has run: whoever asks twice sees whether it has moved in between."""
+        order, host = self._draining, self._worker.host
+        if order is None or host.is_held or not host.engine.at_rest or not host.flush_all():
+            return
+        self._draining = None
+        self._publish(time.monotonic())
+        self._tell(wire.DRAINED, {"number": order["number"], "ran": host.engine.counters.records_in})
+
     # --- serving ----------------------------------------------------------------------------------------
 
     def _loop(self) -> None:
@@ -267,6 +290,7 @@ class WorkerProcess:
                 self._publish(now)
                 self._publish_metrics(now)
             self._finish_if_drained()
+            self._tell_if_at_rest()
             if self._stopping or engine.has_work or transport.pending():
                 continue
             since_s = time.monotonic()
@@ -302,11 +326,13 @@ class WorkerProcess:
             self._track(message.data)
         elif message.kind == wire.FINISH:
             self._finish(message.data)
+        elif message.kind == wire.DRAIN:
+            self._drain(message.data)
         elif message.kind == wire.GO:
             self._go()
         elif message.kind == wire.LOOK:
             look = LOOKS[message.data["what"]]
-            told = look(self._worker.host, self._spec.index, message.data, now)
+            told = look(self._worker, message.data, now)
             self._tell(wire.LOOKED, {"id": message.data["id"], **told})
         elif message.kind == wire.STOP:
             self._stopping = True

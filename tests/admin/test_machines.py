@@ -213,11 +213,18 @@ def test_the_policy_lets_in_what_stands_in_the_page_and_no_more() -> None:
         ("savepoint", {"what": "cancel"}),
         ("savepoint", []),
         ("dlq_drop", {}),
+        ("drain", {}),
+        ("drain", {"job": "another"}),
+        ("resume", {"job": "shop"}),
     ],
 )
 def test_an_operation_that_makes_no_sense_is_refused(kind: str, args: Any) -> None:
     with pytest.raises(Refusal):
-        checked(kind, args)
+        checked(kind, args, "shop")
+
+
+def test_a_drain_is_for_who_knows_the_name_of_the_job() -> None:
+    assert checked("drain", {"job": "shop"}, "shop") == ("drain", {"job": "shop"})
 
 
 def test_prometheus_reads_what_is_exposed() -> None:

@@ -189,15 +189,15 @@ FAN = plan("split", "left", "right", "join")
 
 
 def waits(id: str, queue: int) -> dict[str, Any]:
-    return node(id, queue=queue, queueing=0.9, **busy(0.02))
+    return node(id, queue=queue, oldest_ms=400, **busy(0.02))
 
 
 CAUSES = {
     "a slow operator behind others, on one worker: records wait before those upstream": (
         CHAIN,
-        lambda s: ([waits("parse", 100 * s), waits("enrich", 5), node("fraud", **busy(0.94)), node("decide")],
+        lambda s: ([waits("parse", 99 * s), node("enrich", queue=1), node("fraud", **busy(0.94))],
                    [proc("w0", **works_on("fraud", 0.94, 100 * s))]),
-        "SATURATED", "fraud", "Fraud takes all the time of worker 0 (94%)",
+        "SATURATED", "fraud", "worker 0 full (94% of its time); 900 records wait, +100/s; Parse waits for it",
     ),
     "fan-out: one branch is slow, the other waits for it": (
         FAN,
@@ -215,7 +215,7 @@ CAUSES = {
         CHAIN,
         lambda s: ([node("parse", **busy(0.6)), node("enrich"), node("fraud", **busy(0.97)), node("decide")],
                    [proc("w0", **works_on("parse", 0.6, s)), proc("w1", **works_on("fraud", 0.97, s))]),
-        "SATURATED", "fraud", "worker 1 (97%)",
+        "SATURATED", "fraud", "keeps worker 1 full (97% of its time)",
     ),
     "a stage that sends to itself: its records wait in the same worker": (
         plan("loop"),
@@ -228,7 +228,7 @@ CAUSES = {
         lambda s: ([node("parse"), node("enrich"), node("fraud", queue=9 * s, **busy(0.98, part=5, skew=3.9)),
                     node("decide")],
                    [proc("w0", **works_on("fraud", 0.98, 9 * s, part=5)), proc("w1", busy=0.2)]),
-        "SATURATED", "fraud", "subtask 5 of Fraud takes all the time of worker 0",
+        "SATURATED", "fraud", "subtask 5 of Fraud keeps worker 0 full",
     ),
     "a hot partition that keeps up": (
         CHAIN,

@@ -97,6 +97,24 @@ def test_a_death_in_two_lines() -> None:
     assert back == "worker 1 is back (pid 44) after 0.31 s   214 commits redone"
 
 
+@pytest.mark.parametrize(
+    ("state", "waiting_for", "line"),
+    [
+        ("serving", [], "serving http://x, 2 workers, 1 gateway"),
+        ("serving (rescale: copy)", [], "serving http://x, 2 workers, 1 gateway, rescale: copy"),
+        ("drained", [], "drained: http://x answers 503, 2 workers, 1 gateway"),
+        (
+            "draining",
+            ["worker 0"],
+            "draining: http://x answers 503, 2 workers, 1 gateway: waiting for worker 0",
+        ),
+        ("stopping", ["worker 0"], "stopping: waiting for worker 0"),
+    ],
+)
+def test_the_line_for_the_service_manager(state: str, waiting_for: list[str], line: str) -> None:
+    assert words.status_line(state, "http://x", waiting_for=waiting_for, workers=2, gateways=1) == line
+
+
 def test_what_a_stuck_process_is_at() -> None:
     assert words.hung("stopped", 2.4, "") == "stopped for 2 s"
     assert words.hung("busy with one record", 10, "total") == "busy with one record for 10 s in total"

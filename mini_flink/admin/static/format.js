@@ -33,12 +33,34 @@ export const ago = (ms) => `${seconds(Math.max(0, Math.round(ms / 1000)))} ago`;
 export const text = (value) => (value === null || value === undefined || value === "" ? UNKNOWN : String(value));
 
 // The middle goes, not the end: names of one family differ at both ends.
-export const shorten = (name, length) => {
-  const signs = [...name];
-  if (signs.length <= length) return name;
+const cut = (signs, length) => {
   const head = Math.ceil((length - 1) / 2);
   return `${signs.slice(0, head).join("")}…${signs.slice(signs.length - (length - 1 - head)).join("")}`;
 };
+
+export const shorten = (name, length) => {
+  const signs = [...name];
+  return signs.length <= length ? name : cut(signs, length);
+};
+
+const pen = document.createElement("canvas").getContext("2d");
+const fitted = new Map();
+
+// As much of a name as there is room for, as it is drawn: letters differ in width.
+export const fit = (name, width, font) => {
+  const key = `${font} ${width} ${name}`;
+  if (!fitted.has(key)) {
+    pen.font = font.replace("system-ui", getComputedStyle(document.documentElement).fontFamily);
+    const signs = [...name];
+    let length = signs.length;
+    while (length > 3 && pen.measureText(length === signs.length ? name : cut(signs, length)).width > width) length -= 1;
+    fitted.set(key, length === signs.length ? name : cut(signs, length));
+  }
+  return fitted.get(key);
+};
+
+// How long something took: of nothing, nothing is to be measured.
+export const took = (value, many) => (many === 0 && (value === null || value === undefined) ? NONE : micros(value));
 
 const LEVELS = {
   ok: { shape: "●", word: "OK" },
@@ -50,21 +72,5 @@ const LEVELS = {
 };
 export const level = (name) => LEVELS[name] ?? LEVELS.unknown;
 
-// What a node's numbers mean: a level, and the word that says why.
-export const nodeState = (node, verdict) => {
-  const blamed = verdict && verdict.node === node.id && (verdict.level === "bad" || verdict.level === "warn");
-  if (blamed) return { level: verdict.level, word: text(verdict.code) };
-  if (node.state === "stale") return { level: "stale", word: "STALE" };
-  if (node.in === null || node.in === undefined) return { level: "unknown", word: "UNKNOWN" };
-  if (node.errors > 0 && node.errors > 0.01 * node.in) return { level: "bad", word: "FAILING" };
-  if (node.errors > 0) return { level: "warn", word: "FAILURES" };
-  if ((node.worst?.busy ?? node.busy) >= 0.8) return { level: "warn", word: "BUSY" };
-  if (node.queueing > 0.5 && node.oldest_ms > 1000) return { level: "warn", word: "WAITING" };
-  return node.in === 0 ? { level: "idle", word: "IDLE" } : { level: "ok", word: "OK" };
-};
-
-const PROCESS = { ok: "ok", ready: "ok", starting: "warn", stopping: "warn", down: "bad", looping: "bad" };
-export const processState = (process) => ({
-  level: process.level ?? PROCESS[process.state] ?? "unknown",
-  word: text(process.state).toUpperCase(),
-});
+// The server says how things stand, and keeps its words from flickering: here they are only written.
+export const stateOf = ({ level: name, state }) => ({ level: LEVELS[name] ? name : "unknown", word: text(state ?? "unknown").toUpperCase() });
