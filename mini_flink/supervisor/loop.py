@@ -147,8 +147,8 @@ class Supervisor:
         due.append(self._admin.due_ms() if self._admin else None)
         if self._changeover is not None:
             due.append(self._changeover.due_ms())
-        elif self._reloader is not None and self._state == SERVING:
-            due.append(self._reloader.due_ms())
+        if (reloader := self._watching()) is not None:
+            due.append(reloader.due_ms())
         due += [member.start_at_ms for member in self._fleet if member.state == WAITING]
         if any(member.unsent for member in self._fleet):
             due.append(self._now_ms + RETRY_SEND_MS)
@@ -376,11 +376,15 @@ class Supervisor:
             self._folder.remove_older_generations()
 
     def _step_reloader(self) -> None:
-        if self._reloader is None or self._changeover is not None or self._state != SERVING:
-            return
-        question = self._reloader.step(self._fleet.plan, self._now_ms)
+        reloader = self._watching()
+        question = reloader.step(self._fleet.plan, self._now_ms) if reloader else None
         if question is not None:
             self._begin_changeover(question)
+
+    def _watching(self) -> Reloader | None:
+        """The reloader while what it asks for could be done."""
+        free = self._state == SERVING and self._changeover is None and not self._door.under_way
+        return self._reloader if free else None
 
     def _report(self) -> dict[str, Any]:
         return build_report(

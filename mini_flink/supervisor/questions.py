@@ -46,6 +46,17 @@ AT_ONCE = 16
 """Questions that may be open; one more is refused."""
 
 
+@dataclass(slots=True)
+class _Open:
+    """A question whose answers are not all there."""
+
+    waiting: set[str]
+    answer: Answer
+    tell: Answer
+    count: int
+    told: dict[str, Any] = field(default_factory=dict)
+
+
 def progress(done: int, total: int, unit: str) -> dict[str, Any]:
     """What an asker is told of how far something is."""
     return {"progress": {"done": done, "total": total, "unit": unit}}
@@ -53,17 +64,6 @@ def progress(done: int, total: int, unit: str) -> dict[str, Any]:
 
 def _nobody(_: Mapping[str, Any]) -> None:
     """Hears nothing."""
-
-
-@dataclass(slots=True)
-class _Open:
-    """A question whose answers are not all there."""
-
-    waiting: set[str]
-    asked: int
-    answer: Answer
-    tell: Answer
-    told: dict[str, Any] = field(default_factory=dict)
 
 
 class Questions:
@@ -81,8 +81,8 @@ class Questions:
     def begin(self, workers: Iterable[str], answer: Answer, tell: Answer = _nobody) -> int:
         """Open a question to ``workers``; the number that it carries. ``tell`` hears who has answered."""
         self._number += 1
-        waiting = set(workers)
-        self._open[self._number] = _Open(waiting, len(waiting), answer, tell)
+        asked = set(workers)
+        self._open[self._number] = _Open(asked, answer, tell, len(asked))
         return self._number
 
     def take(self, worker: str, data: Mapping[str, Any]) -> None:
@@ -99,10 +99,11 @@ class Questions:
         for name, value in data.items():
             if name != "id":
                 told[name] = told[name] + value if name in told else value
-        if not question.waiting:
-            self._end(data["id"], {"ok": True, **told})
+        if question.waiting:
+            count = question.count
+            question.tell(progress(count - len(question.waiting), count, "workers"))
         else:
-            question.tell(progress(question.asked - len(question.waiting), question.asked, "workers"))
+            self._end(data["id"], {"ok": True, **told})
 
     def died(self, worker: str) -> None:
         """A worker ended; if its answer was waited for, nobody knows how far it came."""
