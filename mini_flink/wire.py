@@ -59,7 +59,7 @@ DRAIN = 38
 DRAINED = 39
 """To and from a worker: say when nothing is left to do, with a number; its table holds everything."""
 
-COPYING = 39
+COPYING = 41
 """From the resharder: how many items it has copied, and of how many."""
 BURIED = 40
 """From a worker: the last record that failed, without what was in it; not more often than it publishes."""
