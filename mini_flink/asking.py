@@ -6,6 +6,7 @@ server: ``status``, ``savepoint``, ``rescale``, ``upgrade``.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -66,17 +67,26 @@ def ask(
     what: str,
     question: Mapping[str, Any],
     heard: Callable[[Mapping[str, Any]], None] = lambda _: None,
+    *,
+    limit_s: float = math.inf,
 ) -> dict[str, Any]:
     """Ask the server to do something that takes a while, and wait for its end; ``heard`` gets what it tells
-    meanwhile. RefusedError with its reason if it did not do it; UnavailableError if it goes away.
+    meanwhile. RefusedError with its reason if it did not do it; UnavailableError if it goes away, or has said
+    nothing for ``limit_s``.
     """
     run = running(data_dir)
+    deadline = time.monotonic() + limit_s
     for message in _exchange(run, wire.ASK, {"what": what, **question}):
         if message is None:
             if not procfs.is_alive(Process(run["pid"], run["start_time"])):
                 raise UnavailableError(
                     f"the server (pid {run['pid']}) ended before the {what} was done",
                     help="python -m mini_flink serve brings it back with nothing lost",
+                )
+            if time.monotonic() > deadline:
+                raise UnavailableError(
+                    f"the server (pid {run['pid']}) has not answered for {limit_s:g} s",
+                    help="see which process hangs: python -m mini_flink status",
                 )
         elif message.kind == wire.TOLD and not message.data.get("done"):
             heard(message.data)

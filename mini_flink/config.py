@@ -148,6 +148,8 @@ class Settings:
             "dead-letters show",
             "dead-letters retry",
             "dead-letters drop",
+            "state get",
+            "state scan",
             *LOOKS_INTO_SNAPSHOTS,
         ),
     )
@@ -285,6 +287,10 @@ class Settings:
         "file with the token that is wanted; else systemd's credential admin-token",
         group=ADMIN,
         commands=("serve", "top"),
+    )
+
+    admin_payloads: bool = _option(
+        True, "show values of state and of dead letters on the page and in its API", group=ADMIN
     )
 
     full_trace: bool = _option(False, "show all frames of a failure, not the job's only", group=MESSAGES)

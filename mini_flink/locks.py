@@ -85,12 +85,28 @@ def _try_lock(fd: int) -> bool:
     return True
 
 
+def read_holder(path: str) -> Process | None:
+    """Who took the lock at ``path`` last; None if nobody did. Whoever only looks takes no lock."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        return _written_down(fd)
+    finally:
+        os.close(fd)
+
+
 def _holder(fd: int) -> Process | None:
     """Who wrote itself down; None while it has not yet, or if it is gone."""
+    holder = _written_down(fd)
+    return holder if holder is not None and procfs.is_alive(holder) else None
+
+
+def _written_down(fd: int) -> Process | None:
     with contextlib.suppress(ValueError, KeyError, TypeError):
         content = json.loads(os.pread(fd, 4096, 0))
-        holder = Process(int(content["pid"]), int(content["start_time"]))
-        return holder if procfs.is_alive(holder) else None
+        return Process(int(content["pid"]), int(content["start_time"]))
     return None
 
 

@@ -96,7 +96,10 @@ class ProcessSpec:
 
 @dataclass(frozen=True, slots=True)
 class AdminSpec:
-    """What the admin process is told: it asks for everything else. ``token`` is empty if none is wanted."""
+    """What the admin process is told: it asks for everything else. ``token`` is empty if none is wanted.
+
+    ``payloads``: whether it shows what records and state hold.
+    """
 
     job: str
     url: str
@@ -109,6 +112,7 @@ class AdminSpec:
     log: str
     listen_fd: int
     alive_fd: int
+    payloads: bool = True
 
     @classmethod
     def read(cls, path: str) -> AdminSpec:

@@ -72,7 +72,7 @@ def decode(data: bytes) -> Any:
 
 
 def decode_plain(data: bytes) -> Any:
-    """``decode`` without the job's classes, and so without any code of theirs: see ``value_classes.Plain``."""
+    """``decode`` without the job's classes, and so without code of theirs: see ``value_classes.Plain``."""
     return _plain_reader.unpack(data)
 
 

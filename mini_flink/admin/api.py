@@ -28,9 +28,12 @@ from mini_flink.admin.letters import Letters
 from mini_flink.admin.operations import QUESTIONS, Operations, checked, effect
 from mini_flink.admin.sampling import name_of
 from mini_flink.admin.watch import Known, Watch
-from mini_flink.asking import RefusedError
+from mini_flink.asking import RefusedError, UnavailableError
+from mini_flink.errors import BusyError, FolderError, UsageError
+from mini_flink.runners import keyed_state
 from mini_flink.runners.snapshots import list_all
 from mini_flink.spec import AdminSpec
+from mini_flink.state.position import Position
 
 STATIC = Path(__file__).parent / "static"
 STALE_S = 5.0
@@ -58,7 +61,7 @@ class Api:
         self._watch = watch
         self._feed = Feed(watch.hello)
         watch.tell = self._feed.send
-        self._letters = Letters(spec.data_dir)
+        self._letters = Letters(spec.data_dir, payloads=spec.payloads)
         self._operations = Operations(spec.data_dir, self._tell_operation)
         self.routes = self._table()
 
@@ -123,6 +126,12 @@ class Api:
             ),
             Entry(
                 "GET", f"{v1}/errors", self._errors, "What fails, in groups of one place and kind of error"
+            ),
+            Entry(
+                "GET",
+                f"{v1}/keys/{{node:path}}",
+                self._keys,
+                "State of a key, ?key= as JSON or plain, &state=; without key a page: &after=&limit=",
             ),
             Entry("GET", f"{v1}/stream", self._stream, "Server-sent events: hello, tick, event, op"),
             Entry("GET", f"{v1}/ops", self._ops, "Operations, newest first"),
@@ -267,6 +276,19 @@ class Api:
         uid = self._own_node(request.path_params["id"])
         return JSONResponse(await self._letters.errors(uid))
 
+    async def _keys(self, request: Request) -> Response:
+        uid, given = self._own_node(request.path_params["node"]), request.query_params
+        if not self._spec.payloads:
+            hidden = "what state holds is not shown here: admin_payloads is off"
+            raise Refusal(403, "payloads-hidden", f"{hidden}; python -m mini_flink state get KEY shows it")
+        state = given.get("state") or None
+        if "key" in given:
+            told = await _asked(keyed_state.get, self._spec.data_dir, given["key"], uid, state)
+        else:
+            limit, after = _limit(given.get("limit")), _cursor(given.get("after"))
+            told = await _asked(keyed_state.scan, self._spec.data_dir, uid, state, limit, after)
+        return JSONResponse(told)
+
     # --- the stream -------------------------------------------------------------------------------------
 
     async def _stream(self, request: Request) -> Response:
@@ -326,6 +348,34 @@ class Api:
         if not page.exists():
             return Response(f"{self._spec.job}: see /api/v1/openapi.json\n", media_type="text/plain")
         return FileResponse(page, headers={"cache-control": "no-cache"})
+
+
+async def _asked(ask: Callable[..., dict[str, Any]], *question: Any) -> dict[str, Any]:
+    """What the supervisor answers to a question that changes nothing."""
+    try:
+        return await asyncio.to_thread(ask, *question)
+    except UsageError as error:
+        raise Refusal(404, "no-such-state", "; ".join(filter(None, [error.message, error.help]))) from error
+    except (RefusedError, BusyError) as error:
+        raise Refusal(409, "refused", "; ".join(filter(None, [error.message, error.help]))) from error
+    except (UnavailableError, FolderError) as error:
+        raise Refusal(503, "not-ready", error.message) from error
+
+
+def _limit(given: str | None) -> int:
+    if given is None:
+        return ROWS
+    if not given.isdecimal() or not 1 <= int(given[:6]) <= ROWS:
+        raise Refusal(400, "bad-limit", f"a page has 1 to {ROWS} rows")
+    return int(given)
+
+
+def _cursor(given: str | None) -> str | None:
+    try:
+        Position.read(given or None)
+    except UsageError as error:
+        raise Refusal(400, "bad-cursor", error.message) from error
+    return given or None
 
 
 def page_text() -> str:

@@ -12,6 +12,7 @@ COMMANDS = (
     ("status", "mini_flink.cli.status", "processes, pending requests and counts of a running server"),
     ("top", "mini_flink.cli.top", "the server live in the terminal: verdict, operators, processes"),
     ("config", "mini_flink.cli.config", "each setting, and where its value comes from"),
+    ("state", "mini_flink.cli.state", "what is in keyed state: of a key, or page by page"),
     ("dead-letters", "mini_flink.cli.dead_letters", "list, show, retry and drop the records that failed"),
     ("snapshot", "mini_flink.cli.snapshot", "list, show and verify snapshots"),
     ("rescale", "mini_flink.cli.rescale", "give a running server more or fewer workers"),

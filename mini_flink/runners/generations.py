@@ -26,6 +26,7 @@ from mini_flink.runners.twins import NoProgressPage
 from mini_flink.state.files import FULL_HELP, sync_folder
 from mini_flink.state.lmdb import LmdbLoader, LmdbTable
 from mini_flink.state.log import FileLog
+from mini_flink.state.overlay import Overlay
 from mini_flink.transport.memory import MemoryNetwork, MemoryTransport
 from mini_flink.worker.background import InlineBackground
 from mini_flink.worker.host import Host
@@ -101,34 +102,62 @@ def settle(folder: Path, name: str, generation: int, workers: int, gateways: int
     """
     with ExitStack() as stack:
         stack.callback(FolderLock.evict(os.fspath(folder / LOCK)).release)
-        table = LmdbTable(folder / STATE, map_size_bytes=settings.state_map_bytes, generation=generation)
-        stack.callback(table.close)
-        log = FileLog(
-            folder / LOG,
-            segment_bytes=settings.log_segment_bytes,
-            durable=settings.durability == "disk",
-            generation=generation,
-        )
-        stack.callback(log.close)
-        engine = Engine(
-            Identity(name, 0, generation),
-            [worker_name(index) for index in range(workers)],
-            [gateway_name(slot) for slot in range(gateways)],
-            table,
-            limits=limits_of(settings),
-            progress=NoProgressPage(),
-            undertaker=_NobodyFails(),
-            clock=time.monotonic,
-        )
-        host = Host(
-            engine,
-            log,
-            table,
-            MemoryTransport(MemoryNetwork()),
-            InlineBackground(),
-            salvage=settings.accept_inconsistent_state,
-        )
+        host, engine = _open(stack, folder, name, generation, workers, gateways, settings)
         return _redo(host, engine, folder)
+
+
+def recovered(
+    stack: ExitStack, folder: Path, name: str, generation: int, workers: int, settings: Settings
+) -> Overlay:
+    """What a dead worker's folder holds, table and log, for reading as long as ``stack`` is open.
+
+    What only the log has is redone in memory: nothing in the folder changes, and nobody is kept out of it.
+    """
+    host, engine = _open(stack, folder, name, generation, workers, 0, settings, read_only=True)
+    host.recover()
+    return engine.overlay
+
+
+def _open(
+    stack: ExitStack,
+    folder: Path,
+    name: str,
+    generation: int,
+    workers: int,
+    gateways: int,
+    settings: Settings,
+    *,
+    read_only: bool = False,
+) -> tuple[Host, Engine]:
+    table = LmdbTable(folder / STATE, map_size_bytes=settings.state_map_bytes, generation=generation)
+    stack.callback(table.close)
+    log = FileLog(
+        folder / LOG,
+        segment_bytes=settings.log_segment_bytes,
+        durable=settings.durability == "disk",
+        generation=generation,
+        read_only=read_only,
+    )
+    stack.callback(log.close)
+    engine = Engine(
+        Identity(name, 0, generation),
+        [worker_name(index) for index in range(workers)],
+        [gateway_name(slot) for slot in range(gateways)],
+        table,
+        limits=limits_of(settings),
+        progress=NoProgressPage(),
+        undertaker=_NobodyFails(),
+        clock=time.monotonic,
+    )
+    host = Host(
+        engine,
+        log,
+        table,
+        MemoryTransport(MemoryNetwork()),
+        InlineBackground(),
+        salvage=settings.accept_inconsistent_state,
+    )
+    return host, engine
 
 
 def _redo(host: Host, engine: Engine, folder: Path) -> int:

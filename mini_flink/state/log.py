@@ -47,7 +47,7 @@ class FileLog:
     """A ``CommitLog`` in ``folder``, which is made if it is not there (its parent must be).
 
     ``durable`` decides whether ``sync`` syncs; making a segment does so always. ``generation`` is that of the
-    folder: segments of another one are refused.
+    folder: segments of another one are refused. ``read_only``: for ``recover`` alone, nothing is touched.
 
     >>> import tempfile
     >>> log = FileLog(Path(tempfile.mkdtemp()) / "log", segment_bytes=1 << 20, durable=True)
@@ -58,8 +58,17 @@ class FileLog:
     >>> log.sync()
     """
 
-    def __init__(self, folder: Path, *, segment_bytes: int, durable: bool, generation: int = 1) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        segment_bytes: int,
+        durable: bool,
+        generation: int = 1,
+        read_only: bool = False,
+    ) -> None:
         self._folder = folder
+        self._read_only = read_only
         self._durable = durable
         self._generation = generation
         self._segment_bytes = max(_aligned(segment_bytes), 2 * HEADER_BYTES)
@@ -82,10 +91,11 @@ class FileLog:
     # --- recovery ---------------------------------------------------------------------------------------
 
     def _open_folder(self) -> None:
-        self._folder.mkdir(0o700, exist_ok=True)
-        for path in self._folder.glob("spare-*.log"):
-            path.unlink()
-        sync_folder(self._folder.parent)  # a killed process may have left the name in the page cache
+        if not self._read_only:
+            self._folder.mkdir(0o700, exist_ok=True)
+            for path in self._folder.glob("spare-*.log"):
+                path.unlink()
+            sync_folder(self._folder.parent)  # a killed process may have left the name in the page cache
         headers = [(path, self._read_header(path)) for path in sorted(self._folder.glob("segment-*.log"))]
         self._sequence = max((header.sequence for _, header in headers), default=0)
         base = max((header.sequence for _, header in headers if header.base), default=0)
@@ -153,7 +163,7 @@ class FileLog:
         tail = list(records)
         last = self._after + len(tail)
         numbers = [number for number, _ in tail]
-        if self._last_recovered != last or numbers != [*range(self._after + 1, last + 1)]:
+        if self._read_only or self._last_recovered != last or numbers != [*range(self._after + 1, last + 1)]:
             raise RuntimeError("rewrite takes exactly the records that recover read, to the end")
         tail_bytes = sum(segment.record_bytes(len(payload)) for _, payload in tail)
         room = min(self._segment_bytes, _FIRST_SEGMENT_BYTES)

@@ -115,7 +115,7 @@ class Overlay:
         return Newer([key for layer in layers for key in layer if start <= key < stop])
 
     def range(self, start: bytes, stop: bytes, newer: Newer) -> Iterator[tuple[bytes, bytes]]:
-        """All entries from ``start`` on and before ``stop``, sorted; ``newer`` as told of a range around it."""
+        """Entries from ``start`` on and before ``stop``, sorted; ``newer`` as told of a range around it."""
         changed = newer.between(start, stop)
         next_changed = next(changed, None)
         for key, value in self._table.range(start, stop):

@@ -195,6 +195,7 @@ class AdminKeeper:
             log=plan.settings.log,
             listen_fd=self._door.listener.fileno(),
             alive_fd=self._alive_reader,
+            payloads=plan.settings.admin_payloads,
         )
         path = os.path.join(plan.runtime_dir, "admin.json")
         try:

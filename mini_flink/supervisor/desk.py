@@ -1,6 +1,6 @@
 """Where commands and the admin process ask: the desk takes questions, each asker hears the end of its own.
 
-Owns the ways to the askers and the one question that workers may have open. Which question is whose stands in
+Owns the ways to the askers and the questions that workers have open. Which question is whose stands in
 the table that ``loop`` gives; one for the workers is a line in ``questions.OF_WORKERS`` and one in
 ``worker.process``. The other side is ``asking``.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mini_flink import wire
-from mini_flink.errors import EXIT_TRY_AGAIN
+from mini_flink.errors import EXIT_TRY_AGAIN, MiniFlinkError
 from mini_flink.supervisor.fleet import Fleet
 from mini_flink.supervisor.members import READY
 from mini_flink.supervisor.questions import OF_WORKERS, Answer, Questions
@@ -76,24 +76,32 @@ class Desk:
         self._handlers.get(question.what, _unknown)(question)
 
     def ask_workers(self, question: Question) -> None:
-        """Each worker answers between two of its batches."""
+        """Each of those that it is for answers between two of its batches."""
         asked, do = OF_WORKERS[question.what], question.data.get("do")
         if do not in asked.deeds:  # an unknown word must not be taken for one that changes something
             answer = f"{asked.subject} cannot be asked to {do!r}, only to {', '.join(asked.deeds)}"
             question.answer({"ok": False, "reason": answer})
             return
+        try:
+            chosen = set(asked.whom(self._fleet.plan, question.data))
+        except MiniFlinkError as error:
+            question.answer(
+                {"ok": False, "reason": error.message, "help": error.help, "exit_code": error.exit_code}
+            )
+            return
+        workers = [worker for worker in self._fleet.workers if worker.index in chosen]
         reason = ""
         if self._of_workers.busy:
-            reason = "another question is being answered"
-        elif any(worker.state != READY for worker in self._fleet.workers):
+            reason = "too many questions are being answered"
+        elif any(worker.state != READY for worker in workers):
             reason = "a worker is being started again"
         if reason:
             question.refuse(reason, help="ask again in a moment")
             return
-        number = self._of_workers.begin([worker.name for worker in self._fleet.workers], question.answer)
+        number = self._of_workers.begin([worker.name for worker in workers], question.answer)
         fields = {name: question.data.get(name) for name in asked.fields}
         order = {"id": number, "what": question.what, "do": do, **fields}
-        self._fleet.send(self._fleet.workers, wire.LOOK, order)
+        self._fleet.send(workers, wire.LOOK, order)
 
     def take_answer(self, worker: str, data: Mapping[str, Any], now_ms: int) -> None:
         """What one worker says to the question that is open."""

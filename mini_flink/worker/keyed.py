@@ -13,13 +13,14 @@ from itertools import islice
 from typing import Any
 
 from mini_flink import key_text, wire
-from mini_flink.errors import EXIT_USAGE, DecodeError
+from mini_flink.errors import EXIT_TRY_AGAIN, EXIT_USAGE, MiniFlinkError
 from mini_flink.keys import key_group, subtask_of_group
 from mini_flink.state import layout
 from mini_flink.state.layout import Stored
 from mini_flink.state.overlay import Newer, Overlay
 from mini_flink.state.position import Position, digest_of
 from mini_flink.worker import preview
+from mini_flink.worker.worker import Worker
 
 VALUE_LIMIT = 16 * 1024
 ROW_LIMIT = 1024
@@ -32,6 +33,16 @@ MAP_ENTRIES = 1_000
 ALIKE = 10_000
 """Long keys that begin alike: so many are looked at for the one behind which a page begins."""
 MAP, LIST = "map", "list"
+
+
+def look(worker: Worker, question: Mapping[str, Any], _now: float) -> dict[str, Any]:
+    """Answer a question about the state of a worker that serves."""
+    if worker.host.is_held:  # what was changed last is not committed yet, and is in the overlay
+        reason = "there is no space for its last commit; it answers when there is"
+        return {"reason": reason, "exit_code": EXIT_TRY_AGAIN}
+    plan, place = worker.plan, worker.place
+    states = KeyedStates(worker.engine.overlay, place.uids, place.index, plan.workers, plan.max_parallelism)
+    return states.look(question)
 
 
 class KeyedStates:
@@ -57,32 +68,40 @@ class KeyedStates:
         """
         operator, state = question["operator"], question["state"]
         if question["do"] == "get":
-            told: dict[str, Any] = {"states": self._of_key(question["key"], operator, state)}
+            told = self._of_key(question["key"], operator, state)
         elif question["do"] == "scan":
             try:
                 told = self._page(operator, state, Position.read(question["after"]), question["limit"])
-            except DecodeError as error:
+            except MiniFlinkError as error:
                 return {"reason": error.message, "exit_code": EXIT_USAGE}
         else:
             return {"reason": f"state cannot be asked to {question['do']!r}", "exit_code": EXIT_USAGE}
-        known = [[uid, name, each.kind, each.type_text] for (uid, name), each in self._states.items()]
-        return {**told, "known": known}
+        return {**told, "known": self.known()}
+
+    def known(self) -> list[list[str]]:
+        """Each state's operator, name, kind and type."""
+        return [[uid, name, each.kind, each.type_text] for (uid, name), each in self._states.items()]
+
+    def parallelism_of(self, operator: str) -> int | None:
+        """How many subtasks own the state of an operator; None if it has none here."""
+        return next((each.parallelism for (uid, _), each in self._states.items() if uid == operator), None)
 
     # --- one key ----------------------------------------------------------------------------------------
 
-    def _of_key(self, key: bytes, operator: str | None, state: str | None) -> list[dict[str, Any]]:
+    def _of_key(self, key: bytes, operator: str | None, state: str | None) -> dict[str, Any]:
         group = key_group(key, self._max_parallelism)
-        rows = []
+        rows, owners = [], {}
         for (uid, name), stored in sorted(self._states.items()):
-            wanted = operator in (None, uid) and state in (None, name)
-            if wanted and self._owns(group, stored):
-                place = layout.state_prefix(group, stored.operator, stored.number) + key
-                if stored.kind == MAP:
-                    self._notice_newer(place, layout.after_prefix(place) or b"")
-                found = self._value(place, stored, VALUE_LIMIT)
-                if found is not None:
-                    rows.append(self._row(uid, stored, group, key, found, VALUE_LIMIT))
-        return rows
+            if operator not in (None, uid) or state not in (None, name) or not self._owns(group, stored):
+                continue
+            owners[uid] = {"operator": uid, **self._where(group, stored)}
+            place = layout.state_prefix(group, stored.operator, stored.number) + key
+            if stored.kind == MAP:
+                self._notice_newer(place, layout.after_prefix(place) or b"")
+            found = self._value(place, stored, VALUE_LIMIT)
+            if found is not None:
+                rows.append(self._row(uid, stored, group, key, found, VALUE_LIMIT))
+        return {"states": rows, "owners": list(owners.values())}
 
     def _owns(self, group: int, stored: Stored) -> bool:
         return self._subtask(group, stored) % self._workers == self._worker
@@ -102,10 +121,11 @@ class KeyedStates:
             "key": text if len(text) <= VALUE_LIMIT else f"{text[: limit - 1]}…",
             "key_cut": len(text) > VALUE_LIMIT,
             **value,
-            "key_group": group,
-            "subtask": self._subtask(group, stored),
-            "worker": self._worker,
+            **self._where(group, stored),
         }
+
+    def _where(self, group: int, stored: Stored) -> dict[str, int]:
+        return {"key_group": group, "subtask": self._subtask(group, stored), "worker": self._worker}
 
     # --- a value ----------------------------------------------------------------------------------------
 
@@ -201,7 +221,7 @@ class KeyedStates:
             start = layout.after_prefix(place) or stop
 
     def _start(self, prefix: bytes, stop: bytes, position: Position) -> bytes:
-        """Where to go on. Behind a long key that is gone: at the first that begins like it, so none is left out."""
+        """Where to go on. If a long key is gone, at the first that begins like it: none is left out."""
         head = prefix + position.key
         behind = layout.after_prefix(head) or stop
         if not position.digest:

@@ -17,7 +17,7 @@ COMMIT_BYTES = 1 << 20
 """What one commit of many retries may take, so that others are soon served again."""
 
 
-def look(host: Host, worker: int, question: Mapping[str, Any], now: float) -> dict[str, Any]:
+def look(host: Host, index: int, question: Mapping[str, Any], now: float) -> dict[str, Any]:
     """Answer a question about dead letters: ``do`` is list, show, retry or drop.
 
     ``ids`` None means all, ``operator`` narrows them. What was retried or dropped is durable by now.
@@ -30,7 +30,7 @@ def look(host: Host, worker: int, question: Mapping[str, Any], now: float) -> di
             found[place] = letter
     if question["do"] in ("list", "show"):
         limit = VALUE_LIMIT if question["do"] == "list" else WHOLE_VALUE_LIMIT
-        rows = [shown(worker, letter, limit) for letter in list(found.values())[:LIST_LIMIT]]
+        rows = [shown(index, letter, limit) for letter in list(found.values())[:LIST_LIMIT]]
         return {"dead_letters": rows, "more": len(found) - len(rows)}
     return _settle(host, found, now, retry=question["do"] == "retry")
 

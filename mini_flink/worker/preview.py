@@ -1,4 +1,4 @@
-"""Stored values to look at: as Python writes them, and as JSON where that fits; never more than was asked for.
+"""Stored values to look at: as Python writes them, and as JSON where that fits; cut where they are long.
 
 No class of the job is needed and none of its code runs: whoever looks must not stop a worker. A value that
 cannot be read is shown in hexadecimal.

@@ -39,9 +39,9 @@ from mini_flink.spec import PAUSED, TRIAL, ProcessSpec, check_fingerprint
 from mini_flink.state.lmdb import LmdbTable
 from mini_flink.state.log import FileLog
 from mini_flink.transport.zmq import ZmqTransport
-from mini_flink.worker import letters
+from mini_flink.worker import keyed, letters
 from mini_flink.worker.background import ThreadBackground
-from mini_flink.worker.host import Capture, Host
+from mini_flink.worker.host import Capture
 from mini_flink.worker.meter import STATE_BYTES
 from mini_flink.worker.snapshots import Order, WorkerSnapshots
 from mini_flink.worker.spare import called
@@ -55,9 +55,14 @@ RECEIVE_LIMIT = 64
 LAST_WORD_MS = 1000
 SPACE_RETRY_MS = 1000
 
-Look = Callable[[Host, int, Mapping[str, Any], float], dict[str, Any]]
-LOOKS: Mapping[str, Look] = {"dead_letters": letters.look}
-"""Who answers which question of ``supervisor.questions``: with host, own number, question and time."""
+Look = Callable[[Worker, Mapping[str, Any], float], dict[str, Any]]
+LOOKS: Mapping[str, Look] = {
+    "dead_letters": lambda worker, question, now: letters.look(
+        worker.host, worker.place.index, question, now
+    ),
+    "state": keyed.look,
+}
+"""Who answers which question of ``supervisor.questions``, with the time."""
 
 
 class WorkerProcess:
@@ -327,7 +332,7 @@ class WorkerProcess:
             self._go()
         elif message.kind == wire.LOOK:
             look = LOOKS[message.data["what"]]
-            told = look(self._worker.host, self._spec.index, message.data, now)
+            told = look(self._worker, message.data, now)
             self._tell(wire.LOOKED, {"id": message.data["id"], **told})
         elif message.kind == wire.STOP:
             self._stopping = True

@@ -87,8 +87,8 @@ class Worker:
     ) -> None:
         self._metrics = metrics or Metrics(lambda text: say("warn", text, name="metrics.unpublished"))
         self.meter = WorkerMeter(self._metrics)
-        self._plan = plan
-        self._place = place
+        self.plan = plan
+        self.place = place
         self._devices = devices
         failures = FailureLog(full_trace=settings.full_trace)
         self.undertaker = Undertaker(
@@ -137,7 +137,7 @@ class Worker:
 
     def open(self) -> None:
         """Open the user's functions; refuse a job that would leave stored state or records behind."""
-        plan, place, engine = self._plan, self._place, self.engine
+        plan, place, engine = self.plan, self.place, self.engine
         registry = Registry(engine.overlay, self._devices.table, place.uids, plan.max_parallelism)
         self.tasks = {
             number: build_task(
@@ -195,7 +195,7 @@ class Worker:
 
     def operator_counts(self) -> dict[int, tuple[int, int, int]]:
         """Per operator number: records in, records out, failures."""
-        numbers = self._plan.numbers
+        numbers = self.plan.numbers
         return {
             numbers[uid]: (counts["records_in"], counts["records_out"], counts["failures"])
             for task in self.tasks.values()
@@ -206,7 +206,7 @@ class Worker:
         """Bring the metrics up to date; ``sizes`` are those of the table, None if it does not tell."""
         self.meter.publish(now, self.engine.waiting())
         if sizes is not None and self._registry is not None:
-            uids = {number: node.uid for number, node in self._plan.operators.items()}
+            uids = {number: node.uid for number, node in self.plan.operators.items()}
             self.meter.publish_state(sizes, self._registry.states, uids)
 
     def close(self) -> bool:

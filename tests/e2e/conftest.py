@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.pages import browser, context, page
 from tests.e2e.server import Server
+
+__all__ = ["browser", "context", "page"]
 
 Serve = Callable[..., Server]
 

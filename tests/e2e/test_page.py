@@ -3,135 +3,224 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
-from collections.abc import Iterator
-from typing import Any
+import threading
+from pathlib import Path
+from typing import Any, Literal
 
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import Serve
-from tests.e2e.server import JOBS, Server
+from tests.e2e.pages import FEW, needs_chromium, with_page
 
-CHROMIUM = "/usr/bin/chromium"
-QUIET = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-EXPECTED = ("net::ERR_",)
-"""A server that is gone."""
 ROUTES = ("flow", "flow?view=table", "latency", "processes", "snapshots", "deadletters", "actions")
-PATIENCE_MS = 30_000
+TABS = ("overview", "subtasks", "errors", "latency", "state", "limits")
 RECORDS = 40
 
-pytestmark = pytest.mark.skipif(not os.path.exists(CHROMIUM), reason=f"there is no {CHROMIUM}")
+pytestmark = needs_chromium
+
+SAME_SECOND = """async () => {
+  // What the page shows, and the server's tick of that very second.
+  for (;;) {
+    const seen = () => document.getElementById("main").dataset.seq;
+    const before = seen();
+    const tick = await (await fetch("api/v1/tick")).json();
+    const cards = {};
+    for (const card of document.querySelectorAll("[data-node]")) {
+      cards[card.dataset.node] = card.querySelector('[data-field="flow"]').textContent;
+    }
+    const kpis = {};
+    for (const kpi of document.querySelectorAll("[data-kpi]")) {
+      kpis[kpi.dataset.kpi] = kpi.querySelector("strong").textContent;
+    }
+    if (tick.http.rps > 0 && String(tick.seq) === before && seen() === before) return { tick, cards, kpis };
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}"""
 
 
-@pytest.fixture
-def page() -> Iterator[Page]:
-    """A page; what it complains of unexpectedly, or asks of another host, fails the test."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        page = browser.new_page(viewport={"width": 1440, "height": 900})
-        page.set_default_timeout(PATIENCE_MS)
-        expect.set_options(timeout=PATIENCE_MS)
-        complaints: list[str] = []
-        hosts: set[str] = set()
-        page.on(
-            "console", lambda message: complaints.append(message.text) if message.type == "error" else None
-        )
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda request: hosts.add(httpx.URL(request.url).host))
-        yield page
-        browser.close()
-    assert [each for each in complaints if not any(known in each for known in EXPECTED)] == []
-    assert hosts <= {"127.0.0.1", ""}
+SMALL = """all => all
+  .filter((each) => each.checkVisibility() && each.offsetHeight < 44)
+  .map((each) => each.textContent)"""
+
+TOO_WIDE = """cards => cards.filter((card) => {
+  const end = (each) => each.getBoundingClientRect().right;
+  return [...card.querySelectorAll("text")].some((text) => end(text) > end(card.querySelector(".box")));
+}).map((card) => card.dataset.node)"""
+
+DRAWN = """() => {
+  const of = (query, name) => getComputedStyle(document.querySelector(query))[name];
+  const probe = document.body.appendChild(document.createElement("p"));
+  const system = (name) => { probe.style.color = name; return getComputedStyle(probe).color; };
+  return [system("Canvas"), system("CanvasText"), {
+    page: of("body", "backgroundColor"),
+    box: of(".card .box", "fill"),
+    border: of(".card:not(:focus) .box", "stroke"),
+    title: of(".card .title", "fill"),
+    edge: of(".edge path", "stroke"),
+    focus: of(".card:focus .box", "stroke"),
+  }];
+}"""
 
 
-def _serve(serve: Serve, job: str = "ledger.py") -> tuple[Server, str]:
-    server = serve(JOBS / job, environment={"MINI_FLINK_ADMIN": "true"}).start()
-    report = server.until_status(lambda status: status["admin_url"], "the admin process has an address")
-    url = str(report["admin_url"]).rstrip("/")
-    server.until_status(lambda _: _answers(url), "the page is served")
-    return server, url
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/api/v1/tick").status_code == 200
-    except httpx.TransportError:
-        return False
-
-
-def _node_totals(url: str) -> dict[str, Any]:
-    return {node["id"]: node["in_total"] for node in httpx.get(f"{url}/api/v1/tick").json()["nodes"]}
+def _number(text: str) -> float:
+    """``1.2k/s`` as a number."""
+    found = re.match(r"([\d.]+)([kM]?)", text)
+    assert found, text
+    return float(found[1]) * {"": 1, "k": 1e3, "M": 1e6}[found[2]]
 
 
 def test_what_is_shown_is_what_flows_and_a_killed_worker_returns(serve: Serve, page: Page) -> None:
-    server, url = _serve(serve)
+    server, url = with_page(serve)
     page.goto(url)
     expect(page.locator("#verdict")).to_contain_text("IDLE")
-    for number in range(RECORDS):
-        body = {"key": f"k{number}", "token": f"t{number}", "bucket": "b"}
-        assert httpx.post(f"{server.url}/add", json=body).status_code == 200
+    ended = threading.Event()
+
+    def load() -> None:
+        with httpx.Client(base_url=server.url) as client:
+            for number in range(RECORDS):
+                body = {"key": f"k{number}", "token": f"t{number}", "bucket": "b"}
+                assert client.post("/add", json=body).status_code == 200
+                ended.wait(0.05)
+
+    client = threading.Thread(target=load)
+    client.start()
+    seen: dict[str, Any] = page.evaluate(SAME_SECOND)
+    for node in seen["tick"]["nodes"]:
+        shown = [_number(part) for part in seen["cards"][node["id"]].split(" → ")]
+        assert shown == pytest.approx([node["in"], node["out"]], rel=0.01), node["id"]
+    assert _number(seen["kpis"]["requests"]) == pytest.approx(seen["tick"]["http"]["rps"], rel=0.01)
+    assert seen["kpis"]["in flight"] == str(seen["tick"]["http"]["inflight"])
+    client.join()
+
     plan = httpx.get(f"{url}/api/v1/plan").json()
     first = next(node for node in plan["nodes"] if node["keyed"])
-    expect(page.locator("[data-node]")).to_have_count(len(plan["nodes"]))
     page.keyboard.press("t")
-    row = page.locator("tbody tr", has=page.get_by_role("button", name=first["name"], exact=True)).first
+    row = page.locator("tbody tr", has=page.locator(f'[data-node="{first["id"]}"]'))
     expect(row.locator("td").nth(4)).to_have_text(str(RECORDS))
-    assert _node_totals(url)[first["id"]] == RECORDS
 
     page.goto(f"{url}/#/processes")
-    worker = next(each for each in server.status()["processes"] if each["role"] == "worker")
-    shown = page.locator("tbody tr", has=page.locator(f'[data-process="w{worker["index"]}"]'))
-    expect(shown.locator("td").nth(0)).to_contain_text("OK")
+    worker = server.of("worker")
+    shown_worker = page.locator("tbody tr", has=page.locator('[data-process="w0"]'))
+    expect(shown_worker.locator("td").nth(0)).to_contain_text("OK")
     os.kill(worker["pid"], signal.SIGKILL)
-    expect(shown.locator("td").nth(5)).to_have_text("1")
-    expect(shown.locator("td").nth(0)).to_contain_text("OK")
+    expect(shown_worker.locator("td").nth(5)).to_have_text("1")
+    expect(shown_worker.locator("td").nth(0)).to_contain_text("RESTARTED")
+    page.goto(f"{url}/#/flow")
+    expect(page.locator(".events ol")).to_contain_text("worker 0 is back")
+    expect(page.locator(".events .mark.warn").first).to_be_visible()
 
 
-def test_it_says_so_when_nothing_is_heard(serve: Serve, page: Page) -> None:
-    server, url = _serve(serve)
+def test_a_worker_that_stays_down_is_said_until_it_is_back(serve: Serve, page: Page, tmp_path: Path) -> None:
+    asleep = tmp_path / "asleep"
+    server, url = with_page(serve, "sleeping.py", *FEW, args=[str(asleep)])
+    page.goto(url)
+    expect(page.locator("#verdict")).to_contain_text("IDLE")
+    asleep.touch()
+    server.kill("worker")
+    expect(page.locator("#verdict")).to_have_text(re.compile("■ BAD DOWN"))
+    expect(page.locator(".sentence")).to_contain_text("worker 0 is down")
+    expect(page.get_by_role("alert")).to_contain_text("DOWN")
+    asleep.unlink()
+    expect(page.locator("#verdict")).not_to_contain_text("DOWN")
+
+
+def test_it_says_so_when_nothing_is_heard_and_comes_back_by_itself(serve: Serve, page: Page) -> None:
+    server, url = with_page(serve, "ledger.py", *FEW)
     page.goto(url)
     expect(page.locator(".kpis")).to_be_visible()
     server.stop()
     expect(page.locator("#verdict")).to_contain_text("STALE")
+    server.start("--admin-port", url.rpartition(":")[2])
+    expect(page.locator("#verdict")).to_contain_text("IDLE")
 
 
 def test_all_views_for_the_eye_the_reader_and_the_phone(serve: Serve, page: Page) -> None:
-    _, url = _serve(serve)
-    page.goto(url)
-    for theme in ("light", "dark"):
-        page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
-        for route in ROUTES:
+    server, url = with_page(serve, "failing.py", *FEW)
+    assert httpx.post(f"{server.url}/total", json={"key": "k", "amount": 1, "do": "raise"}).status_code == 500
+    views = [*ROUTES, *(f"flow?node=total&tab={tab}" for tab in TABS)]
+    only_colours = {"runOnly": ["color-contrast"]}
+    themes: list[tuple[Literal["light", "dark"], list[str], Any]] = [
+        ("light", views, None),
+        ("dark", [*ROUTES, views[-1]], only_colours),
+    ]
+    for theme, shown, options in themes:
+        page.emulate_media(color_scheme=theme)
+        for route in shown:
             page.goto(f"{url}/#/{route}")
             expect(page.get_by_role("heading", level=1)).to_be_attached()
-            found = Axe().run(page).response["violations"]
+            found = Axe().run(page, options=options).response["violations"]
             serious = [each["id"] for each in found if each["impact"] in ("serious", "critical")]
             assert serious == [], f"{route}, {theme}"
     page.set_viewport_size({"width": 375, "height": 800})
-    for route in ROUTES:
+    for route in views:
         page.goto(f"{url}/#/{route}")
+        expect(page.get_by_role("heading", level=1)).to_be_attached()
         assert page.evaluate("document.documentElement.scrollWidth") <= 375, route
+        small = page.locator("main button:not(.link), main select").evaluate_all(SMALL)
+        assert small == [], route
 
 
-def test_the_keyboard_alone_takes_a_savepoint(serve: Serve, page: Page) -> None:
-    _, url = _serve(serve)
-    page.goto(f"{url}/#/flow")
+def test_with_forced_colours_words_lines_and_focus_stay(serve: Serve, page: Page) -> None:
+    _, url = with_page(serve, "ledger.py", *FEW)
+    page.emulate_media(forced_colors="active", reduced_motion="reduce")
+    page.goto(url)
+    expect(page.locator("[data-node] .word").first).to_have_text("IDLE")
     page.locator('[data-node][tabindex="0"]').focus()
+    page.keyboard.press("ArrowRight")
+    canvas, text, drawn = page.evaluate(DRAWN)
+    assert (drawn["box"], drawn["page"]) == (canvas, canvas)
+    assert (drawn["border"], drawn["title"], drawn["edge"]) == (text, text, text)
+    assert drawn["focus"] not in (canvas, text)
+
+
+def test_hostile_names_are_text_and_fit(serve: Serve, page: Page) -> None:
+    server, url = with_page(serve, "hostile.py", *FEW)
+    assert httpx.post(f"{server.url}/total", json={"key": "<b>k</b>", "amount": 0}).status_code == 500
+    plan = httpx.get(f"{url}/api/v1/plan").json()
+    page.goto(url)
+    expect(page.locator(".card")).to_have_count(len(plan["nodes"]))
+    assert page.locator(".card").evaluate_all(TOO_WIDE) == []
+    for number, node in enumerate(plan["nodes"]):
+        page.locator(".card").nth(number).click()
+        expect(page.locator(".drawer h2")).to_have_attribute("title", node["name"])
+        expect(page.locator(".drawer dl")).to_contain_text(node["id"])
+        page.get_by_role("tab", name="Subtasks").click()
+        expect(page.locator("#panel")).to_contain_text("p0" if not node["in_gateway"] else "in the gateways")
+        page.keyboard.press("Escape")
+        expect(page.locator(".drawer")).to_have_count(0)
+    for width in (1440, 375):
+        page.set_viewport_size({"width": width, "height": 800})
+        for route in ROUTES:
+            page.goto(f"{url}/#/{route}")
+            expect(page.get_by_role("heading", level=1)).to_be_attached()
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, route
+    page.goto(f"{url}/#/deadletters")
+    expect(page.locator(".group h2")).to_contain_text("<script>window.hacked = 1</script>")
+    assert page.evaluate("window.hacked") is None
+
+
+def test_the_keyboard_alone_looks_closer_and_takes_a_savepoint(serve: Serve, page: Page) -> None:
+    _, url = with_page(serve, "ledger.py", *FEW)
+    page.goto(f"{url}/#/flow")
+    plan = httpx.get(f"{url}/api/v1/plan").json()
+    expect(page.locator('[data-node][tabindex="0"]')).to_have_count(1)
+    page.locator('[data-node][tabindex="0"]').focus()
+    page.keyboard.press("ArrowRight")
+    second = plan["edges"][0]["target"]
+    expect(page.locator("[data-node]:focus")).to_have_attribute("data-node", second)
     page.keyboard.press("Enter")
     expect(page.locator(".drawer h2")).to_be_focused()
+    page.locator('[role="tab"][tabindex="0"]').focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("tab", name="Subtasks")).to_be_focused()
+    expect(page.locator("#panel")).to_contain_text("p0")
     page.keyboard.press("Escape")
-    expect(page.locator(".drawer")).to_have_count(0)
+    expect(page.locator("[data-node]:focus")).to_have_attribute("data-node", second)
     page.goto(f"{url}/#/actions")
     page.get_by_role("button", name="Take a savepoint…").focus()
     page.keyboard.press("Enter")
@@ -141,27 +230,18 @@ def test_the_keyboard_alone_takes_a_savepoint(serve: Serve, page: Page) -> None:
     expect(page.locator("tbody .state").first).to_contain_text("done")
 
 
-def test_a_dead_letter_is_shown_whole_retried_and_dropped(serve: Serve, page: Page) -> None:
-    server, url = _serve(serve, "failing.py")
-    bad = {"key": "<b>k</b>", "amount": 1, "do": "raise"}
-    assert httpx.post(f"{server.url}/total", json=bad).status_code == 500
-    page.goto(f"{url}/#/deadletters")
-    expect(page.locator(".group h2")).to_contain_text("ValueError: on purpose")
-    page.locator("summary").click()
-    payload, traceback = page.locator("details pre").all()
-    expect(payload).to_contain_text("<b>k</b>")
-    expect(traceback).to_contain_text("process_element")
-    page.get_by_role("button", name="Retry…").click()
-    page.locator("dialog .go").click()
-    expect(page.locator("tbody .state").first).to_contain_text("done")
-
-    page.goto(f"{url}/#/deadletters")  # it has failed again
-    page.locator("summary").click()
-    page.get_by_role("button", name="Drop…").click()
-    expect(page.locator("dialog .go")).to_be_disabled()
-    job = httpx.get(f"{url}/api/v1/plan").json()["job"]
-    page.locator("dialog input").fill(job)
-    page.locator("dialog .go").click()
-    expect(page.locator("tbody .state").first).to_contain_text("done")
-    page.goto(f"{url}/#/deadletters")
-    expect(page.locator(".empty")).to_contain_text("None")
+def test_latency_is_drawn_over_time(serve: Serve, page: Page) -> None:
+    server, url = with_page(serve, "ledger.py", *FEW)
+    page.goto(f"{url}/#/latency")
+    for number in range(RECORDS):
+        httpx.post(f"{server.url}/add", json={"key": f"k{number}", "token": f"t{number}", "bucket": "b"})
+    names = ("p99", "p95", "p50")
+    for line in range(len(names)):
+        expect(page.locator(f".chart polyline.line{line}").first).to_be_attached()
+    for name in names:
+        expect(page.locator(".legend")).to_contain_text(re.compile(rf"{name} [\d.]+ [µm]?s"))
+    page.get_by_role("combobox", name="Over").select_option("1m")
+    assert "range=1m" in page.url
+    expect(page.locator(".chart polyline.line0").first).to_be_attached()
+    history = httpx.get(f"{url}/api/v1/history", params={"series": "http.p99_us", "range": "1m"}).json()
+    assert any(value for _, value in history["series"]["http.p99_us"])

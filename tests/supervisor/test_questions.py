@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mini_flink.supervisor.questions import OF_WORKERS, Questions
+from mini_flink.supervisor.questions import AT_ONCE, OF_WORKERS, Questions
 from mini_flink.worker.process import LOOKS
 
 
@@ -19,10 +19,27 @@ def test_answers_are_joined_and_stale_ones_are_not_heard() -> None:
     questions.take("w0", {"id": number - 1, "retried": 9})
     questions.take("w0", {"id": number, "retried": 1})
     questions.take("w0", {"id": number, "retried": 1})
-    assert questions.busy
+    assert told == []
     questions.take("w1", {"id": number, "retried": 2})
     assert told == [{"ok": True, "retried": 3}]
+
+
+def test_several_may_be_open_and_each_hears_its_own() -> None:
+    questions = Questions()
+    told: list[list[Mapping[str, Any]]] = [[] for _ in range(AT_ONCE)]
+    numbers = [questions.begin(["w0", f"w{each + 1}"], told[each].append) for each in range(AT_ONCE)]
+    assert questions.busy
+    for number in reversed(numbers):
+        questions.take("w0", {"id": number, "rows": [number]})
+    questions.take("w1", {"id": numbers[0], "rows": [0]})
+    assert told[0] == [{"ok": True, "rows": [numbers[0], 0]}]
     assert not questions.busy
+    questions.died("w2")
+    assert [[answer["ok"] for answer in answers] for answers in told] == [
+        [True],
+        [False],
+        *[[]] * (AT_ONCE - 2),
+    ]
 
 
 def test_the_asker_hears_that_a_worker_died_before_it_answered() -> None:
@@ -30,7 +47,7 @@ def test_the_asker_hears_that_a_worker_died_before_it_answered() -> None:
     number = questions.begin(["w0", "w1"], told.append)
     questions.take("w0", {"id": number, "retried": 1})
     questions.died("w0")
-    assert questions.busy
+    assert told == []
     questions.died("w1")
     questions.take("w1", {"id": number, "retried": 1})
     ((answer),) = told

@@ -49,11 +49,11 @@ const Scale = ({ plan, ask }) => {
   const able = plan.nodes.filter((node) => !node.in_gateway);
   const [operator, setOperator] = useState("");
   useEffect(ask, [operator]);
-  return html`<label>Workers <input name="workers" type="number" min="1" max="64" required value=${plan.workers} onChange=${ask} /></label>
+  return html`<label>Workers <input name="workers" type="number" min="1" max="64" required defaultValue=${plan.workers} onChange=${ask} /></label>
     <label>Subtasks of <select name="operator" value=${operator} onChange=${(event) => setOperator(event.target.value)}>
       <option value="">no operator: as they are</option>${able.map((node) => html`<option key=${node.id} value=${node.id}>${node.name}, now ${node.parallelism}</option>`)}
     </select></label>
-    ${operator ? html`<label>Number of subtasks <input name="parallelism" type="number" min="1" max=${plan.max_parallelism} required value=${able.find((node) => node.id === operator).parallelism} onChange=${ask} /></label>` : ""}`;
+    ${operator ? html`<label key=${operator}>Number of subtasks <input name="parallelism" type="number" min="1" max=${plan.max_parallelism} required defaultValue=${able.find((node) => node.id === operator).parallelism} onChange=${ask} /></label>` : ""}`;
 };
 
 export const ActionDialog = ({ state, asked, close }) => {

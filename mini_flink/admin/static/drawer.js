@@ -1,6 +1,6 @@
 // One operator, close up.
 import { useEffect, useRef } from "preact/hooks";
-import { NONE, UNKNOWN, bytes, count, micros, millis, stateOf, percent, rate, text } from "./format.js";
+import { NONE, UNKNOWN, bytes, count, micros, millis, stateOf, percent, rate, shorten, text, took } from "./format.js";
 import { html } from "./html.js";
 import { groups } from "./letters.js";
 import { Copy, Facts, Problem, State, Table, Tabs, useAsked, useSteady } from "./parts.js";
@@ -9,9 +9,10 @@ import { Chart, Spark, spanOf } from "./spark.js";
 export const kind = (node) => `${node.keyed ? "keyed" : node.in_gateway ? "gateway" : node.kind} ×${node.parallelism}`;
 export const backlog = (node, now) => (node.in_gateway ? NONE : count(now.queue));
 export const busy = (node, now) => (node.in_gateway && now.busy == null ? NONE : percent(now.busy));
-// Only keyed operators have state by key.
-export const stateSize = (node, now) => (node.keyed ? bytes(now.state_bytes) : NONE);
-export const keyCount = (node, now) => (node.keyed ? count(now.keys) : NONE);
+const STATELESS = new Set(["map", "flat_map", "filter", "reply", "requests"]);
+export const hasState = (node) => node.keyed && !STATELESS.has(node.kind);
+export const stateSize = (node, now) => (hasState(node) ? bytes(now.state_bytes) : NONE);
+export const keyCount = (node, now) => (hasState(node) ? count(now.keys) : NONE);
 
 const useSeries = (id, names) => {
   const asked = useAsked(`history?range=15m&series=${names.map((name) => encodeURIComponent(`node.${id}.${name}`))}`, 2000);
@@ -32,7 +33,7 @@ const Overview = ({ node, now }) => {
     ["Busy, skew", `${busy(node, now)}, ${node.in_gateway ? NONE : text(now.skew)}`],
     ["Waiting, oldest", node.in_gateway ? NONE : `${backlog(node, now)}, ${millis(now.oldest_ms)}`],
     ["Failures", `${rate(now.errors)}, ${count(now.failed_total)} in all`],
-    ["State, keys", node.keyed ? `${stateSize(node, now)}, ${keyCount(node, now)}` : NONE],
+    ["State, keys", hasState(node) ? `${stateSize(node, now)}, ${keyCount(node, now)}` : NONE],
   ]} />
   <div class="lines">
     <${Line} name="in, 15 min" points=${ins} label="records in per second" />
@@ -50,7 +51,7 @@ const Subtasks = ({ node }) => {
   if (node.in_gateway) return html`<p class="empty">Runs in the gateways; it has no subtasks of its own.</p>`;
   const rows = steady.map((each) => ({
     key: each.part,
-    cells: [`p${each.part}`, text(each.process), html`<span class="share"><${Bar} share=${each.busy} /> ${percent(each.busy)}</span>`, rate(each.in), rate(each.out), count(each.failures), node.keyed ? bytes(each.state_bytes) : NONE],
+    cells: [`p${each.part}`, text(each.process), html`<span class="share"><${Bar} share=${each.busy} /> ${percent(each.busy)}</span>`, rate(each.in), rate(each.out), count(each.failures), hasState(node) ? bytes(each.state_bytes) : NONE],
   }));
   return html`${asked.error ? html`<${Problem}>${asked.error}<//>` : ""}
     <div ref=${place}><${Table} caption="Subtasks, the busiest first" columns=${["Subtask", "Worker", "Busy", "In", "Out", "Failures", "State"]} rows=${rows} empty="Nothing is known of its subtasks yet." /></div>`;
@@ -72,14 +73,14 @@ const Errors = ({ node }) => {
 const Latency = ({ node, now }) => {
   const [p50, p99] = useSeries(node.id, ["p50_us", "p99_us"]);
   if (node.in_gateway) return html`<p class="empty">Requests as their clients see them are in the <a href="#/latency">Latency</a> view.</p>`;
-  return html`<p>Of its stage: from a record's arrival at its worker until it is committed. Now p50 ${micros(now.p50_us)}, p99 ${micros(now.p99_us)}.</p>
+  return html`<p>Of its stage: from a record's arrival at its worker until it is committed. Now p50 ${took(now.p50_us, now.in)}, p99 ${took(now.p99_us, now.in)}.</p>
     <${Chart} series=${[["p50", p50], ["p99", p99]]} span=${spanOf(p99)} write=${micros} label="Latency of the stage over 15 minutes" />`;
 };
 
 const StateOf = ({ node, now }) =>
-  node.keyed
+  hasState(node)
     ? html`<${Facts} facts=${[["Size", stateSize(node, now)], ["Keys", keyCount(node, now)]]} /><p class="soft">Sizes are measured when state is written to the table, not at each record.</p>`
-    : html`<p class="empty">It is not keyed: it has no state by key.</p>`;
+    : html`<p class="empty">It keeps no state by key.</p>`;
 
 // Each word, from where on it is said, and what stands beside it now.
 const limitsOf = (limits, { request_timeout_ms: timeout }, now) => [
@@ -106,7 +107,7 @@ export const Drawer = ({ plan, tick, node, tab, choose, close }) => {
   const [name, , Panel] = TABS.find(([each]) => each === tab) ?? TABS[0];
   const titles = TABS.map(([each, title]) => [each, each === "errors" && now.failed_total > 0 ? `${title} ${count(now.failed_total)}` : title]);
   return html`<section class="drawer" aria-labelledby="drawer-title">
-    <header><h2 id="drawer-title" tabindex="-1" ref=${heading}>${node.name}</h2> <${State} state=${stateOf(now)} /> <button onClick=${close}>Close (Esc)</button></header>
+    <header><h2 id="drawer-title" tabindex="-1" ref=${heading} title=${node.name}>${shorten(node.name, 80)}</h2> <${State} state=${stateOf(now)} /> <button onClick=${close}>Close (Esc)</button></header>
     ${now.why ? html`<p class="why">${now.why}</p>` : ""}
     <${Tabs} tabs=${titles} chosen=${name} choose=${choose} label="About ${node.name}" />
     <div id="panel" role="tabpanel" aria-labelledby="tab-${name}"><${Panel} key=${name} plan=${plan} node=${node} now=${now} /></div>

@@ -1,7 +1,7 @@
 // The job as it flows: figures, events on their time axis, the graph (a list on a phone, a table with "t").
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-import { Drawer, backlog, busy, keyCount, kind, stateSize } from "./drawer.js";
-import { NONE, ago, clock, count, level, micros, millis, stateOf, percent, rate, shorten } from "./format.js";
+import { Drawer, backlog, busy, hasState, keyCount, kind, stateSize } from "./drawer.js";
+import { NONE, ago, clock, count, fit, level, micros, millis, percent, rate, shorten, stateOf, took } from "./format.js";
 import { html } from "./html.js";
 import { CARD, fitting, inOrder } from "./layout.js";
 import { State, Table } from "./parts.js";
@@ -15,8 +15,8 @@ const KPIS = [
   ["requests", (point) => point.rps, rate],
   ["errors", errorShare, percent],
   ["refused", (point) => point.shed_rate, rate],
-  ["p50", (point) => point.p50_us, micros],
-  ["p99", (point) => point.p99_us, micros],
+  ["p50", (point) => point.p50_us, took],
+  ["p99", (point) => point.p99_us, took],
   ["in flight", (point) => point.inflight, count],
 ];
 
@@ -26,7 +26,7 @@ const Kpi = ({ name, pick, write, points, span, now }) => {
   const then = line.find(([, value]) => value !== null && value !== undefined);
   const isOld = then && span.until - then[0] > 60_000;
   return html`<li class="kpi" data-kpi=${name}>
-    <span class="name">${name}</span> <strong>${write(pick(now))}</strong>
+    <span class="name">${name}</span> <strong>${write(pick(now), now.rps)}</strong>
     <${Spark} points=${line} span=${span} label=${`${name} over ${ago(span.until - span.since).replace(" ago", "")}`} />
     <span class="was">${isOld ? `${ago(span.until - then[0])}: ${write(then[1])}` : ""}</span>
   </li>`;
@@ -61,7 +61,7 @@ export const Events = ({ events, turns, span }) => {
 const Also = ({ tick, plan, open }) => {
   const isWorth = (each) => (each.level === "warn" || each.level === "bad") && each.why && each.why !== tick.verdict.text;
   const nodes = tick.nodes.filter(isWorth).map((each) => ({ ...each, node: plan.nodes.find((node) => node.id === each.id) }));
-  const all = [...nodes, ...tick.procs.filter(isWorth), ...(tick.health ?? []).filter(isWorth)];
+  const all = [...nodes, ...tick.procs.filter(isWorth), ...(tick.health ?? []).filter((each) => isWorth(each) && (each.id !== "dead letters" || nodes.length === 0))];
   if (all.length === 0) return null;
   return html`<ul class="also" aria-label="Also">${all.map((each) => html`<li key=${each.why}><${State} state=${stateOf(each)} /> ${each.why} ${each.node ? html`<button class="link" onClick=${() => open(each.id)}>Look at it</button>` : ""}</li>`)}</ul>`;
 };
@@ -85,6 +85,7 @@ const describe = (node, now, state) =>
   `${node.name}, ${state.word}, ${kind(node)}, in ${rate(now.in)}, out ${rate(now.out)}, busy ${busy(node, now)}, waiting ${backlog(node, now)}`;
 
 const BAR = CARD.width - 20;
+const TITLE = "700 14px system-ui";
 
 const Card = ({ node, now, state, at, focusable, open, onKey, onFocus, isCause }) => {
   const share = Math.max(0, Math.min(1, now.busy ?? 0));
@@ -92,7 +93,7 @@ const Card = ({ node, now, state, at, focusable, open, onKey, onFocus, isCause }
       aria-label=${describe(node, now, state)} onClick=${open} onKeyDown=${onKey} onFocus=${onFocus}>
     <title>${now.why ? `${node.name}: ${now.why}` : node.name}</title>
     <rect class="box" width=${CARD.width} height=${CARD.height} rx="6" />
-    <text x="10" y="21" class="title"><tspan class="shape">${isCause ? "◆" : level(state.level).shape}</tspan> ${shorten(node.name, 22)}</text>
+    <text x="10" y="21" class="title"><tspan class="shape">${isCause ? "◆" : level(state.level).shape}</tspan> ${fit(node.name, BAR - 20, TITLE)}</text>
     <text x="10" y="39" class="small">${shorten(kind(node), 16)}</text>
     <text x=${CARD.width - 10} y="39" class="word end">${state.word}</text>
     <text x="10" y="58" data-field="flow">${rate(now.in)} → ${rate(now.out)}</text>
@@ -100,8 +101,8 @@ const Card = ({ node, now, state, at, focusable, open, onKey, onFocus, isCause }
     <rect class="fill" x="10" y="65" width=${BAR * share} height="6" />
     ${now.worst ? html`<rect class="peak" x=${9 + BAR * Math.min(1, now.worst.busy)} y="62" width="2" height="12" />` : ""}
     <text x="10" y="87" class="small">busy ${busy(node, now)}${worst(now) ? ` · worst ${worst(now)}` : ""}</text>
-    <text x="10" y="104" class="small">q ${backlog(node, now)} · err ${rate(now.errors)} · p99 ${node.in_gateway ? NONE : micros(now.p99_us)}</text>
-    <text x="10" y="121" class="small">${node.keyed ? `${stateSize(node, now)} · ${keyCount(node, now)} keys` : "no state"}</text>
+    <text x="10" y="104" class="small">q ${backlog(node, now)} · err ${rate(now.errors)} · p99 ${node.in_gateway ? NONE : took(now.p99_us, now.in)}</text>
+    <text x="10" y="121" class="small">${hasState(node) ? `${stateSize(node, now)} · ${keyCount(node, now)} keys` : "no state"}</text>
   </g>`;
 };
 
@@ -163,7 +164,7 @@ const PhoneList = ({ plan, tick, open }) => {
     const now = nodes.get(node.id) ?? { id: node.id };
     const state = stateOf(now);
     return html`<li key=${node.id} class="depth${Math.min(depth, 4)}"><button class="entry ${state.level}" onClick=${() => open(node.id)}>
-      <span class="top"><b>${shorten(node.name, 60)}</b> <${State} state=${state} /></span>
+      <span class="top"><b>${shorten(node.name, 40)}</b> <${State} state=${state} /></span>
       <span>${rate(now.in)} → ${rate(now.out)} · busy ${busy(node, now)}${worst(now) ? ` (${worst(now)})` : ""} · q ${backlog(node, now)}${now.oldest_ms >= 100 ? ` · oldest ${millis(now.oldest_ms)}` : ""}</span>
     </button></li>`;
   })}</ol>`;
@@ -175,10 +176,10 @@ export const NodeTable = ({ plan, tick, open }) => {
     const now = nodes.get(node.id) ?? { id: node.id };
     const unlessGateway = (words) => (node.in_gateway ? NONE : words);
     const cells = [
-      html`<button class="link" data-node=${node.id} title=${node.name} onClick=${() => open(node.id)}>${shorten(node.name, 48)}</button>`,
+      html`<button class="link" data-node=${node.id} title=${node.name} onClick=${() => open(node.id)}>${shorten(node.name, 40)}</button>`,
       html`<${State} state=${stateOf(now)} />`, kind(node), rate(now.in), rate(now.out), count(now.in_total), count(now.out_total),
       busy(node, now), unlessGateway(worst(now) ?? "?"), unlessGateway(percent(now.queueing)), backlog(node, now), unlessGateway(millis(now.oldest_ms)), rate(now.errors),
-      unlessGateway(micros(now.p99_us)), stateSize(node, now), keyCount(node, now),
+      unlessGateway(took(now.p99_us, now.in)), stateSize(node, now), keyCount(node, now),
     ];
     return { key: node.id, cells };
   });

@@ -33,12 +33,34 @@ export const ago = (ms) => `${seconds(Math.max(0, Math.round(ms / 1000)))} ago`;
 export const text = (value) => (value === null || value === undefined || value === "" ? UNKNOWN : String(value));
 
 // The middle goes, not the end: names of one family differ at both ends.
-export const shorten = (name, length) => {
-  const signs = [...name];
-  if (signs.length <= length) return name;
+const cut = (signs, length) => {
   const head = Math.ceil((length - 1) / 2);
   return `${signs.slice(0, head).join("")}…${signs.slice(signs.length - (length - 1 - head)).join("")}`;
 };
+
+export const shorten = (name, length) => {
+  const signs = [...name];
+  return signs.length <= length ? name : cut(signs, length);
+};
+
+const pen = document.createElement("canvas").getContext("2d");
+const fitted = new Map();
+
+// As much of a name as there is room for, as it is drawn: letters differ in width.
+export const fit = (name, width, font) => {
+  const key = `${font} ${width} ${name}`;
+  if (!fitted.has(key)) {
+    pen.font = font.replace("system-ui", getComputedStyle(document.documentElement).fontFamily);
+    const signs = [...name];
+    let length = signs.length;
+    while (length > 3 && pen.measureText(length === signs.length ? name : cut(signs, length)).width > width) length -= 1;
+    fitted.set(key, length === signs.length ? name : cut(signs, length));
+  }
+  return fitted.get(key);
+};
+
+// How long something took: of nothing, nothing is to be measured.
+export const took = (value, many) => (many === 0 && (value === null || value === undefined) ? NONE : micros(value));
 
 const LEVELS = {
   ok: { shape: "●", word: "OK" },

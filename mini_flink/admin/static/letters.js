@@ -1,11 +1,12 @@
 // Dead letters: by operator and error, with what they carried; to take away, to run again, to drop.
 import { useEffect, useState } from "preact/hooks";
 import { api } from "./feed.js";
-import { ago, clock, count, rate, text } from "./format.js";
+import { ago, clock, count, rate, shorten, text } from "./format.js";
 import { html } from "./html.js";
 import { Copy, Problem, download, useAsked } from "./parts.js";
 
 const SHOWN = 20;
+const MOST_IDS = 3000;
 
 const typeOf = (letter) => letter.error.split(":", 1)[0];
 const traceOf = (letter) => [...letter.frames, letter.error].join("\n");
@@ -36,7 +37,8 @@ export const failedAgain = (letters, since) => letters.filter((letter) => !lette
 const Letter = ({ letter, state, open }) => {
   const [whole, setWhole] = useState(letter);
   const look = (event) =>
-    event.target.open && api(`deadletters/${encodeURIComponent(letter.error_id)}`).then(setWhole, () => {});
+    // A list has the beginning of a long payload only.
+    event.target.open && whole.value?.endsWith("…") && api(`deadletters/${encodeURIComponent(letter.error_id)}`).then(setWhole, () => {});
   const one = { ids: [letter.error_id] };
   return html`<details class="letter" onToggle=${look}>
     <summary>${letter.error_id} · ${clock(time(letter))} · ${letter.key ? `key ${letter.key}` : "no key"}</summary>
@@ -53,7 +55,7 @@ const Group = ({ group, state, open, name }) => {
   const { letters } = group;
   const args = { ids: letters.map((letter) => letter.error_id) };
   return html`<section class="group">
-    <h2>${name} · ${group.title} <span class="many">×${count(letters.length)}</span></h2>
+    <h2 title=${`${name} · ${group.title}`}><span class="clamp">${shorten(name, 60)} · ${group.title}</span> <span class="many">×${count(letters.length)}</span></h2>
     <p class="soft">${group.last.frames.at(-1) ?? "before any operator"} · ${group.when}</p>
     <p class="buttons start">
       <button disabled=${state.readOnly} onClick=${() => open("dlq_retry", args, letters.length)}>Retry these ${count(letters.length)}…</button>
@@ -72,15 +74,17 @@ export const DeadLetters = ({ state, open }) => {
   const letters = asked.content?.dead_letters ?? [];
   const more = asked.content?.more ?? 0;
   const all = letters.length + more;
+  // Those that are seen, and none that has come since; only where they are too many all that there are.
+  const every = more > 0 || letters.length > MOST_IDS ? { all: true } : { ids: letters.map((letter) => letter.error_id) };
   const nameOf = (id) => state.plan.nodes.find((node) => node.id === id)?.name ?? id;
   return html`<h1>Dead letters</h1>
     <p>Records that failed, kept with what they carried: ${asked.content ? count(all) : "?"} are there now. ${count(dlq?.total)} failed since the server started; ${rate(dlq?.rate)} at present.</p>
     ${asked.error ? html`<${Problem}>${text(asked.error)} <button onClick=${asked.again}>Ask again</button><//>` : ""}
     ${asked.content && all === 0 ? html`<p class="empty">● None. Nothing was lost on the way.</p>` : ""}
     ${all > 0 ? html`<p class="buttons start">
-      <button disabled=${state.readOnly} onClick=${() => open("dlq_retry", { all: true }, all)}>Retry all ${count(all)}…</button>
+      <button disabled=${state.readOnly} onClick=${() => open("dlq_retry", every, all)}>Retry all ${count(all)}…</button>
       <button onClick=${() => download(`dead-letters-${state.plan.job}.json`, letters)}>Export as JSON</button>
-      <button disabled=${state.readOnly} onClick=${() => open("dlq_drop", { all: true }, all)}>Drop all ${count(all)}…</button></p>` : ""}
+      <button disabled=${state.readOnly} onClick=${() => open("dlq_drop", every, all)}>Drop all ${count(all)}…</button></p>` : ""}
     ${more > 0 ? html`<p class="problem">${count(more)} more are there than can be listed at once. They come up when these are retried or dropped.</p>` : ""}
     ${groups(letters).map((group) => html`<${Group} key=${group.id} group=${group} state=${state} open=${open} name=${nameOf(group.operator)} />`)}`;
 };

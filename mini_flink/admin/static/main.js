@@ -143,13 +143,13 @@ const Page = () => {
   const { dlq, verdict: told } = state.tick ?? {};
   return html`<a class="skip" href="#main" onClick=${(event) => { event.preventDefault(); document.getElementById("main").focus(); }}>To the content</a>
     <header class="bar ${verdict.level}">
-      <p class="verdict"><b class="job">${job}</b> <span class="state ${verdict.level}" id="verdict"><span aria-hidden="true">${level(verdict.level).shape}</span> ${verdict.word}</span></p>
+      <p class="verdict"><b class="job" title=${job}>${job}</b> <span class="state ${verdict.level}" id="verdict"><span aria-hidden="true">${level(verdict.level).shape}</span> ${verdict.word}</span></p>
       <p class="tools"><span class="age">${state.age === null ? "" : state.paused ? "paused" : `updated ${state.age} s ago`}</span>
         <button aria-pressed=${state.paused} onClick=${() => feed.pause(!state.paused)}>${state.paused ? "Go on" : "Pause"}</button> <${Every} /> <${Theme} /></p>
-      <p class="sentence">${verdict.text} ${verdict.node ? html`<button class="link" onClick=${() => go("flow", { node: verdict.node })}>Look at it</button>` : ""}</p>
+      <p class="sentence"><span class="clamp" title=${verdict.text}>${verdict.text}</span> ${verdict.node ? html`<button class="link" onClick=${() => go("flow", { node: verdict.node })}>Look at it</button>` : ""}</p>
     </header>
     <${Nav} current=${route.name} dead=${dlq?.present ?? dlq?.total} />
-    <main id="main" tabindex="-1" class=${state.stale ? "stale" : ""}>${state.plan ? html`<${View} key=${route.name} state=${state} route=${route} go=${go} open=${open} />` : html`<p class="empty">${verdict.text}</p>`}</main>
+    <main id="main" tabindex="-1" data-seq=${state.tick?.seq} class=${state.stale ? "stale" : ""}>${state.plan ? html`<${View} key=${route.name} state=${state} route=${route} go=${go} open=${open} />` : html`<p class="empty">${verdict.text}</p>`}</main>
     ${asked ? html`<${ActionDialog} state=${state} asked=${asked} close=${close} />` : ""}
     <${Live} words=${word} isDown=${told?.code === "DOWN" || told?.code === "LOOPING"} />`;
 };

@@ -1,5 +1,5 @@
 // The views beside Flow that only show: latency, processes, snapshots.
-import { NONE, bytes, clock, count, micros, millis, percent, stateOf, seconds, text } from "./format.js";
+import { NONE, bytes, clock, count, micros, millis, percent, shorten, seconds, stateOf, text, took } from "./format.js";
 import { html } from "./html.js";
 import { Facts, Problem, State, Table, useAsked } from "./parts.js";
 import { Chart, Spark, spanOf } from "./spark.js";
@@ -15,12 +15,12 @@ export const Latency = ({ state, route, go }) => {
   const line = (name) => asked.content?.series?.[name] ?? [];
   const span = spanOf(line("http.p99_us"));
   const nameOf = (id) => plan.nodes.find((node) => node.id === id)?.name ?? id;
-  const row = (key, title, now, points) => ({
+  const row = (key, title, now, points, many) => ({
     key,
-    cells: [html`<span class="long">${title}</span>`, micros(now.p50_us), micros(now.p95_us), micros(now.p99_us), html`<${Spark} points=${points} span=${span} label=${`p99 of ${title} over ${RANGES[range]}`} width=${320} height=${36} />`],
+    cells: [html`<span class="long">${title}</span>`, took(now.p50_us, many), took(now.p95_us, many), took(now.p99_us, many), html`<${Spark} points=${points} span=${span} label=${`p99 of ${title} over ${RANGES[range]}`} width=${320} height=${36} />`],
   });
   const rows = tick
-    ? [row("http", "Requests, end to end", tick.http, line("http.p99_us")), ...tick.stages.map((stage) => row(stage.id, `Stage ${nameOf(stage.id)}`, stage, line(`node.${stage.id}.p99_us`)))]
+    ? [row("http", "Requests, end to end", tick.http, line("http.p99_us"), tick.http.rps), ...tick.stages.map((stage) => row(stage.id, `Stage ${shorten(nameOf(stage.id), 40)}`, stage, line(`node.${stage.id}.p99_us`), tick.nodes.find((node) => node.id === stage.id)?.in))]
     : [];
   return html`<h1>Latency</h1>
     <p class="buttons start"><label>Over <select value=${range} onChange=${(event) => go("latency", { range: event.target.value })}>${Object.entries(RANGES).map(([name, title]) => html`<option key=${name} value=${name}>${title}</option>`)}</select></label></p>
@@ -29,7 +29,7 @@ export const Latency = ({ state, route, go }) => {
     <${Chart} series=${[["p99", line("http.p99_us")], ["p95", line("http.p95_us")], ["p50", line("http.p50_us")]]} span=${span} write=${micros} label=${`Latency of requests over ${RANGES[range]}: the figures of now are in the table below`} />
     <p class="times" aria-hidden="true"><span>${span.since ? clock(span.since) : ""}</span><span>${span.since ? clock(span.until) : ""}</span></p>
     <h2>Now, and by stage</h2>
-    <p>Over the last second. A stage counts from a record's arrival at its worker until it is committed; ? is "nothing to measure".</p>
+    <p>Over the last second. A stage counts from a record's arrival at its worker until it is committed.</p>
     <${Table} caption="Percentiles" columns=${["Where", "p50", "p95", "p99", `p99 over ${RANGES[range]}`]} rows=${rows} empty="Waiting for the first second." />`;
 };
 

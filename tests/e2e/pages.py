@@ -1,0 +1,86 @@
+"""The operator's page in a real browser: fixtures, and what several tests ask of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from tests.e2e.server import JOBS, Server
+
+CHROMIUM = "/usr/bin/chromium"
+QUIET = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+EXPECTED = ("net::ERR_", "status of 401")
+"""A server that is gone, or asks for its token."""
+PATIENCE_MS = 30_000
+FEW = ("--workers", "1", "--gateways", "1")
+"""What is not looked at need not be started."""
+
+needs_chromium = pytest.mark.skipif(not os.path.exists(CHROMIUM), reason=f"there is no {CHROMIUM}")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        expect.set_options(timeout=PATIENCE_MS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """A user's browser; what its pages complain of unexpectedly, or ask of another host, fails the test."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    context.set_default_timeout(PATIENCE_MS)
+    complaints: list[str] = []
+    hosts: set[str] = set()
+    context.on(
+        "console", lambda message: complaints.append(message.text) if message.type == "error" else None
+    )
+    context.on("weberror", lambda error: complaints.append(str(error.error)))
+    context.on("request", lambda request: hosts.add(httpx.URL(request.url).host))
+    yield context
+    context.close()
+    assert [each for each in complaints if not any(known in each for known in EXPECTED)] == []
+    assert hosts <= {"127.0.0.1", ""}
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Page:
+    return context.new_page()
+
+
+def with_page(serve: Any, job: str | Path = "ledger.py", *options: str, **more: Any) -> tuple[Server, str]:
+    """A server and the address of its page, which answers."""
+    server = serve(JOBS / job, *options, environment={"MINI_FLINK_ADMIN": "true"}, **more).start()
+    return server, page_of(server)
+
+
+def page_of(server: Server) -> str:
+    """The address of a server's page, once it answers."""
+    report = server.until_status(lambda status: status["admin_url"], "the admin process has an address")
+    url = str(report["admin_url"]).rstrip("/")
+    server.until_status(lambda _: _answers(url), "the page is served")
+    return url
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/api/v1/tick").status_code in (200, 401)
+    except httpx.TransportError:
+        return False

@@ -1,0 +1,150 @@
+"""What an operator does on the page, in a real browser and on a real server; and who may."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import httpx
+from playwright.sync_api import BrowserContext, Page, expect
+
+from tests.e2e.conftest import Serve
+from tests.e2e.pages import FEW, needs_chromium, with_page
+
+TABS = 8
+TOKEN = "open-sesame-0123456789"
+
+pytestmark = needs_chromium
+
+HIDE = """() => {
+  Object.defineProperty(document, "hidden", { value: true });
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
+
+def _streams(url: str) -> int:
+    """How many streams the server feeds."""
+    found = re.search(r"^mini_flink_admin_streams (\d+)", httpx.get(f"{url}/metrics").text, re.MULTILINE)
+    assert found
+    return int(found[1])
+
+
+def _leader(page: Page) -> str:
+    """Which tab of a browser reads the stream."""
+    found: str = page.evaluate("navigator.locks.query().then(({ held }) => held[0]?.clientId ?? '')")
+    return found
+
+
+def _get_on(*pages: Page) -> None:
+    """Ticks are still shown by each of them."""
+    seen = [page.locator("#main").get_attribute("data-seq") for page in pages]
+    for page, seq in zip(pages, seen, strict=True):
+        expect(page.locator("#main")).not_to_have_attribute("data-seq", str(seq))
+
+
+def test_eight_tabs_read_one_stream_and_any_of_them_may_go(serve: Serve, context: BrowserContext) -> None:
+    _, url = with_page(serve, "ledger.py", *FEW)
+    pages = [context.new_page() for _ in range(TABS)]
+    pages[1].clock.install()
+    for page in pages:
+        page.goto(url)
+    for page in pages:
+        expect(page.locator("#verdict")).to_contain_text("IDLE")
+    _get_on(*pages)
+    assert _streams(url) == 1
+    first = _leader(pages[1])
+    pages[0].close()
+    _get_on(*pages[1:])
+    second = _leader(pages[1])
+    assert second not in ("", first)
+    # Who looks away for a minute hands it on.
+    pages[1].evaluate(HIDE)
+    pages[1].clock.fast_forward(61_000)
+    pages[2].wait_for_function(
+        "old => navigator.locks.query().then(({ held }) => held.length === 1 && held[0].clientId !== old)",
+        arg=second,
+    )
+    _get_on(*pages[2:])
+    assert _streams(url) == 1
+
+
+def test_the_token_is_asked_for_and_a_wrong_one_is_refused(
+    serve: Serve, context: BrowserContext, tmp_path: Path
+) -> None:
+    (tmp_path / "token").write_text(TOKEN)
+    _, url = with_page(serve, "ledger.py", *FEW, "--admin-token-file", str(tmp_path / "token"))
+    page = context.new_page()
+    page.goto(url)
+    for wrong in ("guessed", "guessed again"):
+        page.get_by_label("Token").fill(wrong)
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("alert")).to_contain_text("not the server's token")
+    page.get_by_label("Token").fill(TOKEN)
+    page.keyboard.press("Enter")
+    expect(page.locator("#verdict")).to_contain_text("IDLE")
+    page.reload()
+    expect(page.locator("#verdict")).to_contain_text("IDLE")
+    assert TOKEN not in page.evaluate("JSON.stringify(localStorage) + document.cookie + location.href")
+    # A tab without it shows nothing, though another one reads.
+    other = context.new_page()
+    other.goto(url)
+    expect(other.get_by_label("Token")).to_be_visible()
+    _get_on(page)
+
+
+def test_a_dead_letter_is_shown_whole_and_a_group_is_retried_exported_and_dropped(
+    serve: Serve, page: Page
+) -> None:
+    server, url = with_page(serve, "failing.py", *FEW)
+    for key in ("<b>k</b>", "poor"):
+        bad = {"key": key, "amount": 1, "do": "early"}
+        assert httpx.post(f"{server.url}/total", json=bad).status_code == 500
+    page.goto(f"{url}/#/deadletters")
+    group = page.locator(".group", has_text="ValueError: too early")
+    expect(group.locator(".many")).to_have_text("×2")
+    group.locator("summary", has_text="<b>k</b>").click()
+    payload, traceback = group.locator("details[open] pre").all()
+    expect(payload).to_contain_text("<b>k</b>")
+    expect(traceback).to_contain_text("process_element")
+    with page.expect_download() as download:
+        group.get_by_role("button", name="Export").click()
+    exported = json.loads(Path(download.value.path()).read_text())
+    assert sorted(letter["key"] for letter in exported) == ["'<b>k</b>'", "'poor'"]
+
+    # One of the two would succeed now.
+    rich = {"key": "<b>k</b>", "amount": 100}
+    assert httpx.post(f"{server.url}/total", json=rich).json() == {"total": 100}
+    group.get_by_role("button", name="Retry these 2…").click()
+    expect(page.locator("dialog .effect")).to_contain_text("2 dead letters")
+    expect(page.locator("dialog .go")).to_be_disabled()
+    page.get_by_label("To confirm").fill("2")
+    page.locator("dialog .go").click()
+    said = page.locator("tbody tr").first
+    expect(said.locator(".state")).to_contain_text("done")
+    expect(said).to_contain_text("2 were retried, 0 skipped; 1 failed again")
+
+    page.goto(f"{url}/#/deadletters")
+    expect(page.locator(".group .many")).to_have_text("×1")
+    page.get_by_role("button", name="Drop all 1…").click()
+    expect(page.locator("dialog .go")).to_be_disabled()
+    page.get_by_label("To confirm").fill("failing")
+    page.locator("dialog .go").dblclick()
+    expect(page.locator("tbody tr").first).to_contain_text("1 were dropped")
+    ops = httpx.get(f"{url}/api/v1/ops").json()["ops"]
+    assert [op["kind"] for op in ops] == ["dlq_drop", "dlq_retry"]
+    page.goto(f"{url}/#/deadletters")
+    expect(page.locator(".empty")).to_contain_text("None")
+
+
+def test_workers_become_more(serve: Serve, page: Page) -> None:
+    _, url = with_page(serve, "ledger.py", *FEW)
+    page.goto(f"{url}/#/actions")
+    page.get_by_role("button", name="Rescale…").click()
+    page.get_by_label("Workers").fill("2")
+    page.get_by_label("Workers").press("Tab")
+    expect(page.locator("dialog .effect")).to_contain_text("from 1 to 2 workers")
+    page.locator("dialog .go").click()
+    expect(page.locator("tbody tr").first.locator(".state")).to_contain_text("done")
+    page.goto(f"{url}/#/processes")
+    expect(page.locator('[data-process="w1"]')).to_contain_text("OK")
