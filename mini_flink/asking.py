@@ -67,16 +67,18 @@ def ask(
     what: str,
     question: Mapping[str, Any],
     heard: Callable[[Mapping[str, Any]], None] = lambda _: None,
+    waiting: Callable[[], None] = lambda: None,
     *,
     limit_s: float = math.inf,
 ) -> dict[str, Any]:
     """Ask the server to do something that takes a while, and wait for its end; ``heard`` gets what it tells
-    meanwhile. RefusedError with its reason if it did not do it; UnavailableError if it goes away, or has said
-    nothing for ``limit_s``.
+    meanwhile, ``waiting`` is called now and then. RefusedError with its reason if it did not do it;
+    UnavailableError if it goes away, or has said nothing for ``limit_s``.
     """
     run = running(data_dir)
     deadline = time.monotonic() + limit_s
     for message in _exchange(run, wire.ASK, {"what": what, **question}):
+        waiting()
         if message is None:
             if not procfs.is_alive(Process(run["pid"], run["start_time"])):
                 raise UnavailableError(

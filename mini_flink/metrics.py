@@ -223,6 +223,8 @@ class Registry:
         self._limit = limit
         self._unpublished: Gauge | None = None
         self.version = 0
+        self.asking: Callable[[str], None] = lambda _: None
+        """Hears which of the user's functions is asked for a value, and, with nothing, that it has told."""
 
     def counter(self, name: str, labels: Mapping[str, str] | None = None, help: str = "") -> Counter:
         """The counter of this name with these labels."""

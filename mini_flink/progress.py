@@ -60,8 +60,8 @@ COUNTERS_OF = {"worker": (*WORKER_COUNTERS, *GAUGES), "gateway": (*GATEWAY_COUNT
 OPERATOR_LIMIT = 1024
 """Operators with a higher number run as all others, but are not counted."""
 
-IDLE, USER_CODE, COMMIT = 0, 1, 2
-STAGES = ("idle", "user code", "commit")
+IDLE, USER_CODE, COMMIT, ASKING = 0, 1, 2, 3
+STAGES = ("idle", "user code", "commit", "asking")
 
 # magic, version, boot, pid, start of the process (clock ticks since boot), incarnation, when opened (Unix ns)
 _HEADER = struct.Struct("@8sQ16sQQQQ")
@@ -76,6 +76,8 @@ _WORD = struct.Struct("@Q")
 _ENTRY_AT = 128
 _OPERATOR_AT = _ENTRY_AT + _ENTRY.size
 _DEATH_AT = 256
+_ASKED_AT = 320
+_ASKED_BYTES = 128
 _VALUES_AT = 512
 _VALUES = {name: _VALUES_AT + 8 * index for index, name in enumerate((*COUNTERS, *GAUGES))}
 _OPERATORS_AT = 2048
@@ -84,7 +86,9 @@ PAGE_BYTES = _OPERATORS_AT + _COUNTS.size * OPERATOR_LIMIT
 
 
 class Entry(NamedTuple):
-    """What is in progress: the record ``number`` of the channel from ``source`` in its ``session``."""
+    """What is in progress: the record ``number`` of the channel from ``source`` in its ``session``; or, while
+    it is being asked, a user's metric, which ``asked`` names.
+    """
 
     source: int
     session: int
@@ -92,6 +96,7 @@ class Entry(NamedTuple):
     stage: int
     since_ns: int
     operator: int
+    asked: str = ""
 
 
 class Death(NamedTuple):
@@ -205,6 +210,15 @@ class Page:
         """A commit is being written."""
         _ENTRY.pack_into(self._map, _ENTRY_AT, COMMIT, time.monotonic_ns(), 0, 0, number)
 
+    def ask(self, what: str) -> None:
+        """User code that belongs to no record is about to run: a metric of theirs; empty: it has."""
+        if not what:
+            self.idle()
+            return
+        name = what.encode()[:_ASKED_BYTES].ljust(_ASKED_BYTES, b"\0")
+        self._map[_ASKED_AT : _ASKED_AT + _ASKED_BYTES] = name
+        _ENTRY.pack_into(self._map, _ENTRY_AT, ASKING, time.monotonic_ns(), 0, 0, 0)
+
     def idle(self) -> None:
         """Nothing is in progress; also the last word of a process that ends by itself."""
         _ENTRY.pack_into(self._map, _ENTRY_AT, IDLE, time.monotonic_ns(), 0, 0, 0)
@@ -263,7 +277,11 @@ class PageReader:
         if stage == IDLE:
             return None
         (operator,) = _WORD.unpack_from(self._map, _OPERATOR_AT)
-        return Entry(source, session, number, stage, since_ns, operator)
+        asked = ""
+        if stage == ASKING:
+            name = self._map[_ASKED_AT : _ASKED_AT + _ASKED_BYTES]
+            asked = name.rstrip(b"\0").decode(errors="replace")
+        return Entry(source, session, number, stage, since_ns, operator, asked)
 
     def has_worked(self) -> bool:
         """Whether the process has taken up any work since it opened the page."""

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import Match, Route
 from starlette.staticfiles import StaticFiles
 
 from mini_flink import __version__
@@ -27,7 +28,7 @@ from mini_flink.admin.guard import BODY_BYTES, Refusal
 from mini_flink.admin.letters import Letters
 from mini_flink.admin.operations import QUESTIONS, Operations, checked, effect
 from mini_flink.admin.sampling import name_of
-from mini_flink.admin.watch import Known, Watch
+from mini_flink.admin.watch import INTERVAL_S, Known, Watch
 from mini_flink.asking import RefusedError, UnavailableError
 from mini_flink.errors import BusyError, FolderError, UsageError
 from mini_flink.runners import keyed_state
@@ -61,6 +62,7 @@ class Api:
         self._watch = watch
         self._feed = Feed(watch.hello)
         watch.tell = self._feed.send
+        self._server = keyed_state.server(spec.data_dir)
         self._letters = Letters(spec.data_dir, payloads=spec.payloads)
         self._operations = Operations(spec.data_dir, self._tell_operation)
         self.routes = self._table()
@@ -74,7 +76,8 @@ class Api:
         """The application, without its guard."""
         routes: list[Any] = [Route(each.path, each.handler, methods=[each.method]) for each in self.routes]
         routes.append(Route("/", self._page, methods=["GET"]))
-        app = Starlette(routes=routes, exception_handlers={Refusal: _refused})  # type: ignore[dict-item]
+        handlers: dict[Any, Any] = {Refusal: _refused, HTTPException: self._no_such_route}
+        app = Starlette(routes=routes, exception_handlers=handlers)
         app.mount("/static", StaticFiles(directory=STATIC, check_dir=False))
         return app
 
@@ -83,6 +86,9 @@ class Api:
         return [
             Entry("GET", "/healthz", self._health, "Whether this process knows of the server"),
             Entry("GET", "/metrics", self._metrics, "All metrics as Prometheus reads them"),
+            Entry("GET", "/overview", self._cluster, "The cluster, as Flink shows it: workers and jobs"),
+            Entry("GET", "/config", self._configuration, "How often to ask, and the version"),
+            Entry("GET", "/jobs", self._jobs, "The job and its status"),
             Entry("GET", "/jobs/overview", self._overview, "The job, as Flink shows it"),
             Entry("GET", job, self._job, "The job with its vertices and plan"),
             Entry(
@@ -91,7 +97,26 @@ class Api:
                 self._back_pressure,
                 "Whether records wait",
             ),
+            Entry(
+                "GET",
+                f"{job}/vertices/{{vid:path}}/subtasks/metrics",
+                self._subtask_metrics,
+                "Metrics over all subtasks: ?get=numRecordsIn,…&agg=min,max,avg,sum",
+            ),
+            Entry(
+                "GET",
+                f"{job}/vertices/{{vid:path}}/metrics",
+                self._vertex_metrics,
+                "Metrics of each subtask by Flink's names: ?get=0.numRecordsIn,…",
+            ),
             Entry("GET", f"{job}/vertices/{{vid:path}}", self._vertex, "One vertex"),
+            Entry("GET", f"{job}/plan", self._job_plan, "The job's nodes and their inputs"),
+            Entry(
+                "GET",
+                f"{job}/exceptions",
+                self._exceptions,
+                "What made records dead letters: ?maxExceptions=20",
+            ),
             Entry("GET", f"{job}/metrics", self._job_metrics, "Metrics of the job by Flink's names"),
             Entry("GET", f"{job}/checkpoints", self._checkpoints, "Snapshots: counts and the latest"),
             Entry(
@@ -201,9 +226,42 @@ class Api:
 
     async def _job_metrics(self, request: Request) -> Response:
         self._own_job(request)
-        found = flink.metrics(self._last)
-        wanted = [name for name in request.query_params.get("get", "").split(",") if name]
-        return JSONResponse([each for each in found if not wanted or each["id"] in wanted])
+        return JSONResponse(_chosen(flink.metrics(self._last), request))
+
+    async def _cluster(self, _: Request) -> Response:
+        return JSONResponse(flink.cluster(self._last, self._drawing.public))
+
+    async def _configuration(self, _: Request) -> Response:
+        return JSONResponse(flink.configuration(self._drawing.public, round(INTERVAL_S * 1000)))
+
+    async def _jobs(self, _: Request) -> Response:
+        return JSONResponse(flink.jobs(self._last, self._drawing.public))
+
+    async def _job_plan(self, request: Request) -> Response:
+        self._own_job(request)
+        return JSONResponse(flink.job_plan(self._drawing.public))
+
+    async def _vertex_metrics(self, request: Request) -> Response:
+        self._own_job(request)
+        subtasks = self._watch.subtasks(self._own_node(request.path_params["vid"]))
+        return JSONResponse(_chosen(flink.vertex_metrics(subtasks), request))
+
+    async def _subtask_metrics(self, request: Request) -> Response:
+        self._own_job(request)
+        subtasks = self._watch.subtasks(self._own_node(request.path_params["vid"]))
+        wanted = _names(request, "agg")
+        if not set(wanted) <= set(flink.AGGREGATES):
+            raise Refusal(400, "bad-aggregate", f"agg is some of {', '.join(flink.AGGREGATES)}")
+        return JSONResponse(_chosen(flink.subtask_metrics(subtasks, wanted), request))
+
+    async def _exceptions(self, request: Request) -> Response:
+        self._own_job(request)
+        most = request.query_params.get("maxExceptions", "20")
+        if not most.isdecimal() or not 1 <= int(most[:6]) <= ROWS:
+            raise Refusal(400, "bad-limit", f"maxExceptions is a number from 1 to {ROWS}")
+        groups = (await self._letters.errors(None))["errors"]
+        shown = groups[: int(most)]
+        return JSONResponse(flink.exceptions(shown, truncated=len(shown) < len(groups)))
 
     async def _checkpoints(self, request: Request) -> Response:
         self._own_job(request)
@@ -283,10 +341,10 @@ class Api:
             raise Refusal(403, "payloads-hidden", f"{hidden}; python -m mini_flink state get KEY shows it")
         state = given.get("state") or None
         if "key" in given:
-            told = await _asked(keyed_state.get, self._spec.data_dir, given["key"], uid, state)
+            told = await _asked(keyed_state.get, self._server, given["key"], uid, state)
         else:
             limit, after = _limit(given.get("limit")), _cursor(given.get("after"))
-            told = await _asked(keyed_state.scan, self._spec.data_dir, uid, state, limit, after)
+            told = await _asked(keyed_state.scan, self._server, uid, state, limit, after)
         return JSONResponse(told)
 
     # --- the stream -------------------------------------------------------------------------------------
@@ -341,6 +399,26 @@ class Api:
         operation = self._operations.begin(kind, args, _who(request))
         return JSONResponse({"request-id": operation.id}, 202)
 
+    async def _no_such_route(self, request: Request, error: HTTPException) -> Response:
+        """404 and 405 of the routing; the methods of a path are those of all routes that have it."""
+        if error.status_code != 405:
+            refusal = Refusal(error.status_code, "not-found", f"there is nothing at {request.url.path}")
+            return await _refused(request, refusal)
+        routes = [Route(each.path, each.handler, methods=[each.method]) for each in self.routes]
+        allowed = sorted(
+            {
+                method
+                for route in routes
+                if route.matches(request.scope)[0] != Match.NONE
+                for method in route.methods or ()
+            }
+            or {"GET", "HEAD"}
+        )
+        text = f"{request.method} is not for {request.url.path}; {', '.join(allowed)} may be"
+        return await _refused(
+            request, Refusal(405, "method-not-allowed", text, {"allow": ", ".join(allowed)})
+        )
+
     # --- the page ---------------------------------------------------------------------------------------
 
     async def _page(self, _: Request) -> Response:
@@ -376,6 +454,16 @@ def _cursor(given: str | None) -> str | None:
     except UsageError as error:
         raise Refusal(400, "bad-cursor", error.message) from error
     return given or None
+
+
+def _names(request: Request, parameter: str) -> list[str]:
+    return [name for name in request.query_params.get(parameter, "").split(",") if name]
+
+
+def _chosen(metrics: list[dict[str, Any]], request: Request) -> list[dict[str, Any]]:
+    """Those that were asked for with ``get``; all of them if none was."""
+    wanted = _names(request, "get")
+    return [each for each in metrics if not wanted or each["id"] in wanted]
 
 
 def page_text() -> str:

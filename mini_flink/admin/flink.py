@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 Facts = Mapping[str, Any]
 
 _LOW, _HIGH = 0.1, 0.5
+AGGREGATES = ("min", "max", "avg", "sum")
 
 
 def job_id(job: str) -> str:
@@ -37,6 +39,17 @@ def overview(tick: Facts, plan: Facts) -> dict[str, Any]:
 def job(tick: Facts, plan: Facts) -> dict[str, Any]:
     """``/jobs/{jid}``."""
     [one] = overview(tick, plan)["jobs"]
+    return {
+        **one,
+        "maxParallelism": plan["max_parallelism"],
+        "now": tick["ts"],
+        "vertices": [vertex(tick, plan, node["id"]) for node in plan["nodes"]],
+        **job_plan(plan),
+    }
+
+
+def job_plan(plan: Facts) -> dict[str, Any]:
+    """``/jobs/{jid}/plan``."""
     nodes = [
         {
             "id": node["id"],
@@ -50,13 +63,108 @@ def job(tick: Facts, plan: Facts) -> dict[str, Any]:
         }
         for node in plan["nodes"]
     ]
+    name = plan["job"]
+    return {"plan": {"jid": job_id(name), "name": name, "type": "STREAMING", "nodes": nodes}}
+
+
+def jobs(tick: Facts, plan: Facts) -> dict[str, Any]:
+    """``/jobs``."""
+    return {"jobs": [{"id": job_id(plan["job"]), "status": _state(tick)}]}
+
+
+def cluster(tick: Facts, plan: Facts) -> dict[str, Any]:
+    """``/overview``: a worker stands where Flink has a task manager with a slot; none is ever free."""
+    workers = [process for process in tick["procs"] if process["role"] == "worker"]
     return {
-        **one,
-        "maxParallelism": plan["max_parallelism"],
-        "now": tick["ts"],
-        "vertices": [vertex(tick, plan, node["id"]) for node in plan["nodes"]],
-        "plan": {"jid": one["jid"], "name": one["name"], "type": "STREAMING", "nodes": nodes},
+        "taskmanagers": sum(process["life"] == "ok" for process in workers),
+        "slots-total": len(workers),
+        "slots-available": 0,
+        "jobs-running": 1,
+        "jobs-finished": 0,
+        "jobs-cancelled": 0,
+        "jobs-failed": 0,
+        "flink-version": plan["version"],
+        "flink-commit": "",
     }
+
+
+def configuration(plan: Facts, interval_ms: int) -> dict[str, Any]:
+    """``/config``: what Flink's own page asks for first."""
+    return {
+        "refresh-interval": interval_ms,
+        "timezone-offset": 0,
+        "timezone-name": "UTC",
+        "flink-version": plan["version"],
+        "flink-revision": "",
+        "features": {"web-submit": False, "web-cancel": False, "web-rescale": False, "web-history": False},
+    }
+
+
+def exceptions(groups: Sequence[Facts], *, truncated: bool) -> dict[str, Any]:
+    """``/jobs/{jid}/exceptions``: what made records dead letters; none of it has stopped the job."""
+    entries = [
+        {
+            "exceptionName": group["type"],
+            "stacktrace": "\n".join(group["traceback"]),
+            "timestamp": _millis(group["last_seen"]),
+            "taskName": group["operator"],
+            "endpoint": None,
+            "taskManagerId": None,
+            "failureLabels": {"group": group["group"], "count": str(group["count"])},
+            "concurrentExceptions": [],
+        }
+        for group in groups
+    ]
+    return {"exceptionHistory": {"entries": entries, "truncated": truncated}}
+
+
+def _millis(iso: str) -> int:
+    return round(datetime.fromisoformat(iso).timestamp() * 1000)
+
+
+_SUBTASK_METRICS = (
+    ("numRecordsIn", "in_total", 1),
+    ("numRecordsOut", "out_total", 1),
+    ("numRecordsInPerSecond", "in", 1),
+    ("numRecordsOutPerSecond", "out", 1),
+    ("busyTimeMsPerSecond", "busy", 1000),
+)
+"""Flink's name, ours, and what makes ours Flink's."""
+
+
+def vertex_metrics(subtasks: Sequence[Facts]) -> list[dict[str, str]]:
+    """``/jobs/{jid}/vertices/{vid}/metrics``: each of each subtask, ``0.numRecordsIn``."""
+    return [
+        {"id": f"{subtask['part']}.{name}", "value": _number(subtask[ours] * unit)}
+        for subtask in subtasks
+        for name, ours, unit in _SUBTASK_METRICS
+        if subtask[ours] is not None
+    ]
+
+
+def subtask_metrics(subtasks: Sequence[Facts], wanted: Collection[str] = ()) -> list[dict[str, Any]]:
+    """``/jobs/{jid}/vertices/{vid}/subtasks/metrics``: over all subtasks; ``wanted`` are some of them."""
+    found = []
+    for name, ours, unit in _SUBTASK_METRICS:
+        values = [subtask[ours] * unit for subtask in subtasks if subtask[ours] is not None]
+        if values:
+            all_of_them = {
+                "min": min(values),
+                "max": max(values),
+                "avg": sum(values) / len(values),
+                "sum": sum(values),
+            }
+            found.append(
+                {
+                    "id": name,
+                    **{each: all_of_them[each] for each in AGGREGATES if each in (wanted or AGGREGATES)},
+                }
+            )
+    return found
+
+
+def _number(value: float) -> str:
+    return str(round(value, 3))
 
 
 def vertex(tick: Facts, plan: Facts, uid: str) -> dict[str, Any]:

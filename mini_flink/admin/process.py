@@ -11,32 +11,58 @@ import logging
 import os
 import signal
 import socket
+from dataclasses import dataclass
 
 import setproctitle
-import uvicorn
 
 from mini_flink import console, faults
 from mini_flink.admin.api import Api, page_text
-from mini_flink.admin.guard import Guard
+from mini_flink.admin.guard import BODY_BYTES, Guard
 from mini_flink.admin.watch import Watch
-from mini_flink.gateway.plain import plain_config
+from mini_flink.gateway.server import HttpServer
 from mini_flink.priority import be_nicer
 from mini_flink.spec import AdminSpec
 
 NICE = 5
+UNREAD_BYTES = 128 * 1024
+CONNECTIONS = 256
+"""Streams, what browsers keep open beside them, and scrapers; who holds more of them open gets no further."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdminLimits:
+    """What a connection may do (``HttpLimits``): a page sends little, and whoever does not read is let go."""
+
+    max_body_bytes: int = BODY_BYTES
+    max_header_bytes: int = 32 * 1024
+    max_header_fields: int = 100
+    header_timeout_ms: int = 5_000
+    body_timeout_ms: int = 10_000
+    """Also for how long a reader of the stream may read nothing."""
+    keep_alive_timeout_ms: int = 75_000
+
+
+def _listener(fd: int) -> socket.socket:
+    """The supervisor's socket; what a connection may leave unread is bounded also in the kernel."""
+    listener = socket.socket(fileno=fd)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNREAD_BYTES)
+    return listener
 
 
 async def _serve(spec: AdminSpec) -> None:
     watch = Watch(spec.data_dir)
     api = Api(spec, watch)
-    config = plain_config(Guard(api.app(), spec, page_text()), timeout_graceful_shutdown=0)
+    server = HttpServer(
+        AdminLimits(),
+        Guard(api.app(), spec, page_text()),
+        _listener(spec.listen_fd),
+        find_direct=lambda *_: None,
+        max_connections=CONNECTIONS,
+    )
     # Nobody writes: it is readable when the supervisor is gone.
     asyncio.get_running_loop().add_reader(spec.alive_fd, lambda: os._exit(0))
-    watching = asyncio.create_task(watch.run())
-    serving = asyncio.create_task(uvicorn.Server(config).serve([socket.socket(fileno=spec.listen_fd)]))
-    done, _ = await asyncio.wait((watching, serving), return_when=asyncio.FIRST_COMPLETED)
-    for task in done:
-        task.result()
+    await server.start()
+    await watch.run()
 
 
 def main(argv: list[str]) -> int:

@@ -363,7 +363,8 @@ def subtasks_of(before: Reading | None, now: Reading, uid: str) -> list[dict[str
         labels = dict(key[2])
         if labels.get("operator") != uid or "subtask" not in labels:
             continue
-        none = {"part": int(labels["subtask"]), "process": key[0], "busy": None, "in": None, "out": None}
+        none = {"part": int(labels["subtask"]), "process": key[0], "busy": None, "in": None, "out": None,
+                "in_total": None, "out_total": None}  # fmt: skip
         part = parts.setdefault(labels["subtask"], none)
         grown = _grown(old.get(key, 0.0), value) / dt_s if dt_s > 0 else None
         name = key[1].removeprefix("mini_flink_operator_").removesuffix("_total")
@@ -371,6 +372,7 @@ def subtasks_of(before: Reading | None, now: Reading, uid: str) -> list[dict[str
             part["busy"] = None if grown is None else _share(min(1.0, grown))
         elif name in ("records_in", "records_out"):
             part[name.removeprefix("records_")] = None if grown is None else round(grown, 3)
+            part[f"{name.removeprefix('records_')}_total"] = int(value)
         else:
             part[name] = value
     return sorted(parts.values(), key=lambda part: int(part["part"]))

@@ -158,7 +158,7 @@ def _completed(option: Option, begun: str) -> list[CompletionItem[str]]:
 def _metavar(option: Option) -> str:
     if option.choices:
         return "|".join(option.choices)
-    if option.type is int:
+    if option.type in (int, float):
         return {"ms": "MS", "s": "S", "bytes": "BYTES"}.get(option.unit, "N")
     return "DIR" if option.name.endswith("_dir") else "TEXT"
 

@@ -79,9 +79,14 @@ class VerifyCommand(Command):
 @click.argument("snapshot", required=False)
 def verify_command(snapshot: str | None, as_json: bool, **given: Any) -> int:
     place = _default_location(given, "snapshot verify", snapshot)
+    from mini_flink.bar import BYTES, Bar
     from mini_flink.runners.snapshots import DAMAGED, verify
 
-    found = verify(snapshot, place)
+    bar = Bar("snapshot verify")
+    try:
+        found = verify(snapshot, place, lambda done, total: bar.show(done, total, BYTES))
+    finally:
+        bar.close()
     if as_json:
         print_json(found)
     elif found["snapshots"]:

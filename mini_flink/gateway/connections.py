@@ -10,6 +10,7 @@ to one tick late. Without connections nothing ticks.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from email.utils import formatdate
 from typing import Protocol
 
@@ -29,13 +30,24 @@ class Sweepable(Protocol):
     """What the tick needs of a connection."""
 
     def check_deadlines(self, now: float) -> None: ...
+    def is_at_work(self) -> bool: ...
+    def drop(self) -> None: ...
 
 
 class Connections:
     """Shared by the connections of one server; made in the loop that runs them."""
 
-    def __init__(self, limits: HttpLimits, find_direct: FindDirect, state: ServerState) -> None:
+    def __init__(
+        self,
+        limits: HttpLimits,
+        find_direct: FindDirect,
+        state: ServerState,
+        refused: Callable[[int], None],
+        max_connections: int | None = None,
+    ) -> None:
+        """With ``max_connections`` one more takes the place of the oldest that waits for no answer."""
         self.find_direct = find_direct
+        self.refused = refused
         self.max_body_bytes = limits.max_body_bytes
         self.max_header_bytes = limits.max_header_bytes
         self.max_header_fields = limits.max_header_fields
@@ -49,20 +61,24 @@ class Connections:
         shortest_s = min(self.header_timeout_s, self.body_timeout_s, self.keep_alive_timeout_s)
         self._tick_s = min(LONGEST_TICK_S, shortest_s / 4)
         self._timer: asyncio.TimerHandle | None = None
-        self._open: set[Sweepable] = set()
+        self._open: dict[Sweepable, None] = {}
+        self._max_connections = max_connections
         self._none_left = asyncio.Event()
         self._none_left.set()
 
     def opened(self, connection: Sweepable) -> None:
         """A connection was made."""
-        self._open.add(connection)
+        if self._max_connections is not None and len(self._open) >= self._max_connections:
+            idle = (each for each in self._open if not each.is_at_work())
+            next(idle, connection).drop()
+        self._open[connection] = None
         self._none_left.clear()
         if self._timer is None:
             self._tick()
 
     def closed(self, connection: Sweepable) -> None:
         """A connection is gone."""
-        self._open.discard(connection)
+        self._open.pop(connection, None)
         if not self._open:
             self._none_left.set()
 

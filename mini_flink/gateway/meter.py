@@ -11,6 +11,9 @@ from mini_flink.metrics import Counter, Registry
 REQUEST_SECONDS = "mini_flink_request_seconds"
 REQUESTS = "mini_flink_requests_total"
 FIRST_ERROR = 400
+NO_ROUTE = "(none)"
+"""No path is called so: what the server itself refuses, and what is for no input of the job."""
+_HELP = "Requests of a route, by the status of their answer."
 
 
 class RouteMeter:
@@ -47,7 +50,19 @@ class RouteMeter:
 
     def _new_status(self, status: int) -> Counter:
         labels = {"route": self._route, "status": str(status)}
-        counter = self._statuses[status] = self._registry.counter(
-            REQUESTS, labels, "Requests of a route, by the status of their answer."
-        )
+        counter = self._statuses[status] = self._registry.counter(REQUESTS, labels, _HELP)
         return counter
+
+
+class RefusalMeter:
+    """Counts what never came to a route: 404, 405, and what is too large, too slow or no HTTP."""
+
+    def __init__(self, registry: Registry, noticed: Callable[[], None]) -> None:
+        self._registry = registry
+        self._noticed = noticed
+
+    def count(self, status: int) -> None:
+        """One more; statuses are those that the server itself gives, so there are few."""
+        labels = {"route": NO_ROUTE, "status": str(status)}
+        self._registry.counter(REQUESTS, labels, _HELP).value += 1
+        self._noticed()

@@ -293,6 +293,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _refuse(self, answer: Answer) -> None:
         """Read no further request; send ``answer`` once the requests before this one have theirs."""
+        self.shared.refused(answer.status)
         behind_others = self._drop_unfinished() if self.phase == BODY else self._is_busy()
         self.last_request = True
         self._enter(DISCARDING, math.inf)
@@ -341,6 +342,14 @@ class HttpProtocol(HttpToolsProtocol):
             self._end_after_answers()
         else:
             self.transport.close()
+
+    def is_at_work(self) -> bool:
+        """Whether a request of it waits for its answer."""
+        return self.phase == WAITING
+
+    def drop(self) -> None:
+        """Others need its place."""
+        self.transport.abort()
 
     def check_deadlines(self, now: float) -> None:
         """End what takes too long. A request that waits for its answer has no deadline here."""

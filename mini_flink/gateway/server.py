@@ -12,10 +12,11 @@ import contextlib
 import functools
 import logging
 import socket
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
 
 from uvicorn.server import ServerState
 
-from mini_flink.gateway.app import GatewayApp
 from mini_flink.gateway.connections import Connections
 from mini_flink.gateway.plain import plain_config
 from mini_flink.gateway.port import FindDirect, HttpLimits
@@ -23,7 +24,14 @@ from mini_flink.gateway.protocol import HttpProtocol
 
 logger = logging.getLogger(__name__)
 
+App = Callable[[MutableMapping[str, Any], Any, Any], Awaitable[None]]
+"""An ASGI application."""
+
 BACKLOG = 2048
+
+
+def _unheard(_: int) -> None:
+    """Nobody counts."""
 
 
 class HttpServer:
@@ -32,15 +40,21 @@ class HttpServer:
     def __init__(
         self,
         limits: HttpLimits,
-        app: GatewayApp,
+        app: App,
         sock: socket.socket,
         *,
-        find_direct: FindDirect | None = None,
+        find_direct: FindDirect,
+        max_connections: int | None = None,
+        refused: Callable[[int], None] = _unheard,
     ) -> None:
-        """``find_direct`` replaces the app's own choice of what goes past ASGI."""
+        """``find_direct`` says what goes past ASGI; ``refused`` hears of the status of what never came to
+        the app.
+        """
         self._limits = limits
         self._sock = sock
-        self._find_direct = find_direct or app.find_direct
+        self._find_direct = find_direct
+        self._max_connections = max_connections
+        self._refused = refused
         self._state = ServerState()
         self._config = plain_config(app)
 
@@ -49,7 +63,9 @@ class HttpServer:
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
         if not self._config.loaded:
             self._config.load()
-        self._connections = Connections(self._limits, self._find_direct, self._state)
+        self._connections = Connections(
+            self._limits, self._find_direct, self._state, self._refused, self._max_connections
+        )
         make_protocol = functools.partial(
             HttpProtocol, self._connections, self._config, self._state, {}, asyncio.get_running_loop()
         )

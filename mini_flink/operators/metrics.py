@@ -100,7 +100,9 @@ class OperatorMetrics(MetricGroup):
             raise self._error(
                 f"gives the gauge {name!r} no function to ask", "write metrics.gauge(name, lambda: …)"
             )
-        self._made("gauge", name, self._registry.gauge).read = _Asked(name, obj)
+        self._made("gauge", name, self._registry.gauge).read = _Asked(
+            name, obj, self._registry, f"the gauge {name!r} of operator {self._labels.get('operator', '')!r}"
+        )
 
     def meter(self, name: str, time_span_in_seconds: int = 60) -> Meter:
         if time_span_in_seconds < 1:
@@ -153,15 +155,22 @@ class OperatorMetrics(MetricGroup):
 
 
 class _Asked:
-    """A user's gauge: if asking it fails, that is said once and it stands as it stood."""
+    """A user's gauge: if asking it fails, that is said once and it stands as it stood.
 
-    def __init__(self, name: str, ask: Callable[[], float]) -> None:
+    It is asked in the worker's loop, between two batches: while it runs nothing else does, and one that does
+    not come back is a hang like that of a record.
+    """
+
+    def __init__(self, name: str, ask: Callable[[], float], registry: metrics.Registry, what: str) -> None:
         self._name = name
         self._ask = ask
+        self._registry = registry
+        self._what = what
         self._last = 0.0
         self._has_failed = False
 
     def __call__(self) -> float:
+        self._registry.asking(self._what)
         try:
             self._last = float(self._ask())
         except USER_ERRORS as error:
@@ -170,4 +179,6 @@ class _Asked:
             if not self._has_failed:
                 self._has_failed = True
                 _log.warning("the gauge %r raised %s (said once)", self._name, summary(error), exc_info=error)
+        finally:
+            self._registry.asking("")
         return self._last

@@ -26,6 +26,7 @@ from mini_flink.gateway.link import GatewayLink
 from mini_flink.gateway.port import Done
 from mini_flink.gateway.server import HttpServer
 from mini_flink.gateway.sources import routes_of
+from mini_flink.gateway.tracing import RequestTracer
 from mini_flink.graph import JobGraph
 from mini_flink.ids import gateway_name
 from mini_flink.runners.twins import FOLDER_ID, TwinJob
@@ -89,7 +90,8 @@ class LocalDoor:
         failures = FailureLog(full_trace=settings.full_trace)
         self.ingress = GatewayIngress(pending, job.plan, FOLDER_ID, settings, failures, job.tell, self._wake)
         self.link = GatewayLink(pending, self.ingress, transport, lambda _: None, _raise)
-        self.app = GatewayApp(routes_of(job.plan), self.ingress)
+        tracer = None if job.tracing is None else RequestTracer(job.tracing, settings.trace_ratio)
+        self.app = GatewayApp(routes_of(job.plan), self.ingress, tracer=tracer)
         self._transport = transport
 
     def open(self, job: TwinJob) -> None:
@@ -190,7 +192,7 @@ async def _serve_forever(job: TwinJob, graph: JobGraph, settings: Settings, sock
     door = LocalDoor(job, settings)
     door.open(job)
     pump = _Pump(job, door.ingress)
-    server = HttpServer(settings, door.app, sock)
+    server = HttpServer(settings, door.app, sock, find_direct=door.app.find_direct)
     await server.start()
     _say_ready(job, graph, sock)
     try:

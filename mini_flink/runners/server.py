@@ -44,6 +44,7 @@ from mini_flink.supervisor.runtime_folder import (
 )
 from mini_flink.supervisor.spec import ServerPlan
 from mini_flink.supervisor.words import Started, banner
+from mini_flink.tracing.opening import check_tracing
 from mini_flink.transport.zmq import ZmqTransport
 from mini_flink.worker.background import ThreadBackground
 
@@ -65,6 +66,7 @@ def serve(
     ``child_modules`` puts other programs in the place of workers and gateways, for tests of the supervisor.
     ``sources`` gets what is read of the user's files, also if they do not load.
     """
+    check_tracing(settings)
     setproctitle.setproctitle(SUPERVISOR_TITLE)
     faults.enable(SUPERVISOR)
     if console.choose(settings.log, os.environ):

@@ -71,7 +71,7 @@ class DrainDirector:
         pending = pending_requests(self._fleet)
         said = words.draining(pending)
         console.event("info", said, name="server.draining", pending=pending)
-        self._events.note("draining", "info", said)
+        self._events.note("drain", "info", said)
         self._refuse(self._resumers, "the server is drained again")
         self._resumers = []
         self._fleet.draining = True
@@ -117,7 +117,9 @@ class DrainDirector:
         records = total(self._fleet.workers, "pending")
         closing = self._drain.phase == CLOSING
         text = words.requests_in_flight(pending) if closing else words.coming_to_rest(records)
-        return {"text": text, "pending": pending, "records": records}
+        members = [*self._fleet.gateways, *self._fleet.workers]
+        missing = [member.title for member in members if member.name in self._drain.awaited]
+        return {"text": f"{text}; {words.still_starting(missing)}", "pending": pending, "records": records}
 
     # --- who says or does what --------------------------------------------------------------------------
 
@@ -197,7 +199,7 @@ class DrainDirector:
     def _resumed(self) -> None:
         said = "resumed: requests are let in again"
         console.event("ok", said, name="server.resumed")
-        self._events.note("resumed", "ok", said)
+        self._events.note("resume", "ok", said)
         resumers, self._resumers = self._resumers, []
         for question in resumers:
             question.answer({"ok": True, "state": "serving", "already": False})

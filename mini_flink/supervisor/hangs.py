@@ -51,7 +51,9 @@ class HangWatch:
         what = f"busy with one record ({progress.STAGES[entry.stage]})"
         if entry.stage == progress.COMMIT:
             what = "waiting for the disk"
-        may_kill = entry.stage == progress.USER_CODE
+        if entry.stage == progress.ASKING:
+            what = f"waiting for {entry.asked}"
+        may_kill = entry.stage in (progress.USER_CODE, progress.ASKING)
         return self._judge(entry, what, entry.since_ns, now_ns, entry.operator, may_kill=may_kill)
 
     def _judge(

@@ -311,7 +311,7 @@ class Supervisor:
         return handle
 
     def _take_savepoint(self, question: Question) -> None:
-        self._snapshots.ask(question.data.get("location"), question.answer)
+        self._snapshots.ask(question.data.get("location"), question.answer, question.tell)
 
     def _ask_workers(self, question: Question) -> None:
         if self._changeover is not None:

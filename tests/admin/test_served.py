@@ -178,6 +178,53 @@ def test_no_route_is_open_to_other_sites_and_no_look_changes_anything(admin: htt
     assert "default-src 'none'" in admin.get("/").headers["content-security-policy"]
 
 
+def test_who_knows_flink_finds_the_same(admin: httpx.Client) -> None:
+    [job] = admin.get("/jobs").json()["jobs"]
+    assert job["status"] == "RUNNING"
+    at = f"/jobs/{job['id']}"
+    assert admin.get("/overview").json()["taskmanagers"] == 2
+    assert admin.get("/config").json()["refresh-interval"] == 1000
+    assert [node["id"] for node in admin.get(f"{at}/plan").json()["plan"]["nodes"]][1] == "total"
+    names = {"0.numRecordsIn", "1.numRecordsIn", "0.busyTimeMsPerSecond"}
+    until(
+        lambda: names <= {each["id"] for each in admin.get(f"{at}/vertices/total/metrics").json()}, "metrics"
+    )
+    [one] = admin.get(f"{at}/vertices/total/metrics", params={"get": "0.numRecordsIn"}).json()
+    assert set(one) == {"id", "value"}
+    [summed] = admin.get(
+        f"{at}/vertices/total/subtasks/metrics", params={"get": "numRecordsIn", "agg": "sum,max"}
+    ).json()
+    assert set(summed) == {"id", "sum", "max"}
+    assert summed["sum"] >= summed["max"] >= float(one["value"])
+    history = admin.get(f"{at}/exceptions").json()["exceptionHistory"]
+    assert [(entry["exceptionName"], entry["taskName"]) for entry in history["entries"]] == [
+        ("ValueError", "total")
+    ]
+    assert "on purpose" in history["entries"][0]["stacktrace"]
+    for wrong in (f"{at}/exceptions?maxExceptions=x", f"{at}/vertices/total/subtasks/metrics?agg=median"):
+        assert admin.get(wrong).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/jobs/x/savepoints", "POST"),
+        ("POST", "/api/v1/tick", "GET, HEAD"),
+        ("DELETE", "/api/v1/ops", "GET, HEAD, POST"),
+        ("PUT", "/", "GET, HEAD"),
+        ("GET", "/nowhere", None),
+        ("GET", "/static/nothing.js", None),
+    ],
+)
+def test_what_is_not_there_is_said_as_a_problem(
+    admin: httpx.Client, method: str, path: str, allowed: str | None
+) -> None:
+    answer = admin.request(method, path)
+    assert (answer.status_code, answer.headers.get("allow")) == (405 if allowed else 404, allowed)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["code"] == ("method-not-allowed" if allowed else "not-found")
+
+
 def test_the_service_does_not_notice_the_death_of_the_admin_process(
     server: Server, admin: httpx.Client
 ) -> None:

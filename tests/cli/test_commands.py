@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mini_flink import __version__
-from mini_flink.cli import units
+from mini_flink import __version__, units
 from mini_flink.cli.output import print_report, print_table, table
 from mini_flink.cli.overview import BEGINS, COMMANDS
 from mini_flink.config import OPTIONS

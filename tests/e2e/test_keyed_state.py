@@ -16,7 +16,7 @@ from mini_flink.asking import RefusedError
 from mini_flink.errors import EXIT_TRY_AGAIN
 from mini_flink.key_text import written
 from mini_flink.keys import encode_key
-from mini_flink.runners.keyed_state import get, scan
+from mini_flink.runners import keyed_state
 from tests.e2e.client import Exchange, Load, post, post_all
 from tests.e2e.commands import kill_everything, run
 from tests.e2e.conftest import Serve
@@ -51,6 +51,18 @@ def ones(connection: int) -> Iterator[dict[str, Any]]:
 
 def put_load_on(server: Server) -> Load:
     return Load(lambda: server.url, "/keep", [ones(each) for each in range(CONNECTIONS)]).start()
+
+
+def get(folder: str, key: str, operator: str, state: str | None = None) -> dict[str, Any]:
+    """As the command does it."""
+    with keyed_state.opened(folder) as tell:
+        return keyed_state.get(tell, key, operator, state)
+
+
+def scan(folder: str, operator: str, **which: Any) -> dict[str, Any]:
+    """As the command does it."""
+    with keyed_state.opened(folder) as tell:
+        return keyed_state.scan(tell, operator, **which)
 
 
 def told(server: Server, key: str) -> dict[str, Any]:

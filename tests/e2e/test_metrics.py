@@ -6,6 +6,9 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import httpx
 
 from mini_flink.metrics import Sample, read_metrics
 from tests.e2e.client import post_all
@@ -129,3 +132,54 @@ def test_counts_go_on_after_a_kill_and_begin_anew_with_a_new_server(serve: Serve
     until(server, lambda found: total(found, "mini_flink_requests_total", status="400") == 1)
     assert server.stop() == 0
     assert total(samples(server), "mini_flink_requests_total") == 1
+
+
+def test_what_comes_to_no_route_is_counted_too(serve: Serve) -> None:
+    server = serve(JOBS / "measured.py", "--workers", "1", "--gateways", "1", "--max-body-bytes", "1000")
+    server.start()
+    statuses = [
+        httpx.get(f"{server.url}/nowhere").status_code,
+        httpx.put(f"{server.url}/nowhere/else").status_code,
+        httpx.delete(f"{server.url}/pay").status_code,
+        httpx.post(f"{server.url}/pay", content=b"x" * 5000).status_code,
+        httpx.get(f"{server.url}/healthz").status_code,
+    ]
+    assert statuses == [404, 404, 405, 413, 200]
+    counted = {"404": 2, "405": 1, "413": 1, "200": 0}
+
+    def is_there(found: list[Sample]) -> bool:
+        return all(
+            total(found, "mini_flink_requests_total", status=status) == number
+            for status, number in counted.items()
+        )
+
+    until(server, is_there)
+    assert total(samples(server), "mini_flink_requests_total", route="(none)") == 4
+    assert server.stop() == 0
+
+
+def test_a_gauge_that_does_not_come_back_is_named_and_its_worker_started_again(tmp_path: Path) -> None:
+    trap = tmp_path / "trap"
+    server = Server(
+        tmp_path,
+        JOBS / "asked.py",
+        "--workers=1",
+        "--gateways=1",
+        "--hang-timeout-ms=2500",
+        args=[str(trap)],
+    )
+    try:
+        server.start()
+        until(server, lambda found: total(found, "mini_flink_user_depth") == 7)
+        since = server.mark()
+        trap.touch()
+        httpx.post(f"{server.url}/add", json={"key": "a"}).raise_for_status()
+        server.until(r"worker 0 .*is waiting for the gauge 'depth' of operator 'add' for \d+ s", since)
+        server.until(r"asked\.py:\d+", since)
+        server.until(r"worker 0 .*died: SIGKILL \(waiting for the gauge 'depth' of operator 'add'", since)
+        server.until_back("worker", 0, since)
+        httpx.post(f"{server.url}/add", json={"key": "a"}).raise_for_status()
+        server.clumsy = True
+        assert server.stop() == 0
+    finally:
+        server.clean_up()

@@ -103,6 +103,7 @@ def test_a_dead_letter_is_shown_whole_and_a_group_is_retried_exported_and_droppe
     page.goto(f"{url}/#/deadletters")
     group = page.locator(".group", has_text="ValueError: too early")
     expect(group.locator(".many")).to_have_text("×2")
+    group.get_by_role("button", name="Show the records").click()
     group.locator("summary", has_text="<b>k</b>").click()
     payload, traceback = group.locator("details[open] pre").all()
     expect(payload).to_contain_text("<b>k</b>")
@@ -148,3 +149,21 @@ def test_workers_become_more(serve: Serve, page: Page) -> None:
     expect(page.locator("tbody tr").first.locator(".state")).to_contain_text("done")
     page.goto(f"{url}/#/processes")
     expect(page.locator('[data-process="w1"]')).to_contain_text("OK")
+
+
+def test_the_server_is_drained_and_resumed(serve: Serve, page: Page) -> None:
+    server, url = with_page(serve, "ledger.py", *FEW)
+    page.goto(f"{url}/#/actions")
+    page.get_by_role("button", name="Drain…").click()
+    expect(page.locator("dialog .effect")).to_contain_text("new requests get 503")
+    expect(page.locator("dialog .go")).to_be_disabled()
+    page.get_by_label("To confirm").fill("ledger")
+    page.locator("dialog .go").click()
+    expect(page.locator("#verdict")).to_contain_text("DRAINED")
+    body = {"key": "k", "token": "t", "bucket": "b"}
+    assert httpx.post(f"{server.url}/add", json=body).status_code == 503
+    expect(page.get_by_role("button", name="Drain…")).to_have_count(0)
+    page.get_by_role("button", name="Resume…").click()
+    page.locator("dialog .go").click()
+    expect(page.locator("#verdict")).not_to_contain_text("DRAIN")
+    assert httpx.post(f"{server.url}/add", json=body).status_code == 200

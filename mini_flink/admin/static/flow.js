@@ -42,14 +42,33 @@ const SEVERITIES = { warning: "warn", error: "bad", info: "idle" };
 const FEW = 4;
 const sign = (event) => (event.kind === "verdict" ? level(event.level).shape : (SIGNS[event.kind] ?? "·"));
 
+const RANKS = ["bad", "warn", "ok", "idle"];
+
+// Where several would cover each other stands the worst of them, and tells of all.
+const marksOf = (told, { since, until }) => {
+  const places = new Map();
+  for (const event of told) {
+    if (event.ts < since || event.ts > until) continue;
+    const part = (event.ts - since) / Math.max(until - since, 1);
+    const at = Math.round(part * 70);
+    const mark = places.get(at) ?? { at: part, events: [] };
+    mark.events.push(event);
+    places.set(at, mark);
+  }
+  return [...places.values()].map(({ at, events }) => ({
+    at,
+    worst: [...events].sort((a, b) => RANKS.indexOf(a.level) - RANKS.indexOf(b.level))[0],
+    text: events.map((each) => `${clock(each.ts)} ${each.text}`).join("\n"),
+  }));
+};
+
 export const Events = ({ events, turns, span }) => {
   const [all, setAll] = useState(false);
   const told = [...events, ...turns.filter((turn) => !turn.isFirst)].map((each) => ({ ...each, level: SEVERITIES[each.severity] ?? each.severity })).sort((a, b) => a.ts - b.ts);
-  const part = (ts) => `${(100 * (ts - span.since)) / Math.max(span.until - span.since, 1)}%`;
   const shown = told.slice(all ? 0 : -FEW).reverse();
   return html`<section class="events" aria-label="Events">
     <p class="axis-of" aria-hidden="true"><span>${ago(span.until - span.since)}</span>
-      ${told.filter(({ ts }) => ts >= span.since && ts <= span.until).map((each) => html`<b key=${`${each.ts}${each.text}`} class="mark ${each.level}" style=${{ left: part(each.ts) }} title=${`${clock(each.ts)} ${each.text}`}>${sign(each)}</b>`)}
+      ${marksOf(told, span).map(({ at, worst, text }) => html`<b key=${`${worst.ts}${worst.text}`} class="mark ${worst.level}" style=${{ left: `${100 * at}%` }} title=${text}>${sign(worst)}</b>`)}
       <span class="end">now</span></p>
     <ol class=${all ? "all" : ""}>${shown.map((each) => html`<li key=${`${each.ts}${each.text}`} title=${each.text}><time>${clock(each.ts)}</time> <b class="state ${each.level}" aria-hidden="true">${sign(each)}</b> ${each.text}</li>`)}</ol>
     ${told.length > FEW ? html`<button class="link" aria-expanded=${all} onClick=${() => setAll(!all)}>${all ? "The last ones only" : `All ${told.length} events`}</button>` : ""}
