@@ -243,7 +243,7 @@ class Supervisor:
                 "redone": redone,
             }
             console.event("ok", text, name=BACK[member.role], **back)
-            self._events.note("back", "ok", text, member.name)
+            self._events.note(BACK[member.role], "ok", text, member.name)
             member.died_at_ms = None
         if self._changeover is None:
             self._door.ready(member, self._now_ms)
@@ -265,7 +265,7 @@ class Supervisor:
             redone=self._redone,
         )
         self._manager.ready(self._status_line())
-        self._events.note("serving", "ok", f"serving {self._url}")
+        self._events.note("server.ready", "ok", f"serving {self._url}")
         if self._admin is not None:
             self._admin.begin(self._now_ms)
 
@@ -350,7 +350,8 @@ class Supervisor:
             self._snapshots.resume(self._fleet.plan)
             question.answer({"ok": False, "reason": error.message, "exit_code": error.exit_code})
         else:
-            self._events.note(self._changeover.kind, "info", f"a {self._changeover.kind} begins")
+            kind = self._changeover.kind
+            self._events.note("changeover.begun", "info", f"a {kind} begins", kind=kind)
 
     def _cancel_changeover(self, question: Question) -> None:
         if self._changeover is None:
@@ -369,9 +370,12 @@ class Supervisor:
             self._changeover = None
             self._snapshots.resume(self._fleet.plan)
             self._door.changed(self._now_ms)
-            ended = "is done" if changeover.result["ok"] else f"failed: {changeover.result['reason']}"
-            severity = "ok" if changeover.result["ok"] else "warn"
-            self._events.note(changeover.kind, severity, f"the {changeover.kind} {ended}")
+            kind = changeover.kind
+            if changeover.result["ok"]:
+                self._events.note("changeover.ended", "ok", f"the {kind} is done", kind=kind)
+            else:
+                failed = f"the {kind} failed: {changeover.result['reason']}"
+                self._events.note("changeover.failed", "warn", failed, kind=kind)
             self._tell_changed(changeover.result)
             self._folder.remove_older_generations()
 
@@ -467,7 +471,7 @@ class Supervisor:
         text = words.died(member.title, pid, cause, waiting)
         facts: dict[str, Any] = {"which": member.title, "pid": pid, "cause": cause, "waiting": waiting}
         console.event("warn", text, name=DIED[member.role], **facts)
-        self._events.note("died", "warn", text, member.name)
+        self._events.note(DIED[member.role], "warn", text, member.name)
         member.state = WAITING
         if self._changeover is None:
             self._door.died(member, self._now_ms)
@@ -526,7 +530,7 @@ class Supervisor:
         if self._changeover is not None:
             self._changeover.cancel("the server is told to stop", self._now_ms)
         self._door.stopping()
-        self._events.note("stopping", "info", "the server is told to stop")
+        self._events.note("server.stopping", "info", "the server is told to stop")
         pending = pending_requests(self._fleet)
         grace_ms = self._settings.shutdown_grace_ms
         said = words.stopping(pending, grace_ms)
