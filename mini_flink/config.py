@@ -293,6 +293,10 @@ class Settings:
         True, "show values of state and of dead letters on the page and in its API", group=ADMIN
     )
 
+    admin_limits: str | None = _option(
+        None, "limits of the page's words, as busy_warn=0.9,disk_bad=0.95; else the usual", group=ADMIN
+    )
+
     full_trace: bool = _option(False, "show all frames of a failure, not the job's only", group=MESSAGES)
     log: str = _option(
         "auto",

@@ -20,6 +20,7 @@ from mini_flink.admin.api import Api, page_text
 from mini_flink.admin.guard import BODY_BYTES, Guard
 from mini_flink.admin.watch import Watch
 from mini_flink.gateway.server import HttpServer
+from mini_flink.limits import Limits
 from mini_flink.priority import be_nicer
 from mini_flink.spec import AdminSpec
 
@@ -50,7 +51,7 @@ def _listener(fd: int) -> socket.socket:
 
 
 async def _serve(spec: AdminSpec) -> None:
-    watch = Watch(spec.data_dir)
+    watch = Watch(spec.data_dir, Limits.read(spec.limits))
     api = Api(spec, watch)
     server = HttpServer(
         AdminLimits(),
