@@ -26,6 +26,7 @@ from mini_flink.spec import AdminSpec
 
 NICE = 5
 UNREAD_BYTES = 128 * 1024
+FIRST_LOOK_S = 5.0
 CONNECTIONS = 256
 """Streams, what browsers keep open beside them, and scrapers; who holds more of them open gets no further."""
 
@@ -62,8 +63,12 @@ async def _serve(spec: AdminSpec) -> None:
     )
     # Nobody writes: it is readable when the supervisor is gone.
     asyncio.get_running_loop().add_reader(spec.alive_fd, lambda: os._exit(0))
+    watching = asyncio.create_task(watch.run())
+    # Who comes before waits in the socket: the first thing that a page hears is how things stand.
+    await asyncio.wait((watching, asyncio.create_task(watch.begun.wait())), timeout=FIRST_LOOK_S,
+                       return_when=asyncio.FIRST_COMPLETED)  # fmt: skip
     await server.start()
-    await watch.run()
+    await watching
 
 
 def main(argv: list[str]) -> int:

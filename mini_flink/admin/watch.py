@@ -49,6 +49,8 @@ class Watch:
         self.history = History()
         self.ticks: deque[dict[str, Any]] = deque(maxlen=_KEPT_TICKS)
         self.known: Known | None = None
+        self.begun = asyncio.Event()
+        """Something is known."""
         self._drawing: Drawing | None = None
         self._before: Reading | None = None
         self.tell: Tell = lambda *_: None
@@ -91,6 +93,7 @@ class Watch:
         one["verdict"] = judge(one, holding)
         self.ticks.append(one)
         self.known = Known(drawing, reading, one)
+        self.begun.set()
         self.history.add(reading.ts_ms, flatten(one))
         for event in status["events"]:
             if event["number"] > self._seen_event:
