@@ -46,8 +46,8 @@ class Option:
     meaning: str
     group: str
     commands: tuple[str, ...]
-    minimum: int | None
-    maximum: int | None
+    minimum: float | None
+    maximum: float | None
     choices: tuple[str, ...]
     secret: bool
 
@@ -69,6 +69,8 @@ class Option:
         if self.type is str:
             return "a text that is not empty"
         upper = "up" if self.maximum is None else f"to {self.maximum}"
+        if self.type is float:
+            return f"a number from {self.minimum} {upper}"
         return f"a whole number from {self.minimum} {upper}" + (f" ({self.unit})" if self.unit else "")
 
 
@@ -79,8 +81,8 @@ def _option(
     group: str,
     unit: str = "",
     commands: tuple[str, ...] = ("serve",),
-    minimum: int | None = None,
-    maximum: int | None = None,
+    minimum: float | None = None,
+    maximum: float | None = None,
     choices: tuple[str, ...] = (),
     secret: bool = False,
 ) -> Any:
@@ -114,6 +116,7 @@ DURABILITY = "Durability and state"
 SNAPSHOTS = "Snapshots"
 BATCHES = "Batches and channels"
 ADMIN = "Admin"
+TRACING = "Tracing"
 MESSAGES = "Messages"
 DEVELOPMENT = "Development"
 
@@ -289,8 +292,16 @@ class Settings:
         commands=("serve", "top"),
     )
 
-    admin_payloads: bool = _option(
-        True, "show values of state and of dead letters on the page and in its API", group=ADMIN
+    admin_payloads: bool = _option(True, "show what state and dead letters hold on the page", group=ADMIN)
+    trace_ratio: float = _option(
+        0.0,
+        "part of the requests that are traced; 0 = none",
+        group=TRACING,
+        minimum=0,
+        maximum=1,
+    )
+    trace_endpoint: str | None = _option(
+        None, "OTLP/HTTP collector, http://host:4318; else as OTEL_EXPORTER_OTLP_… say", group=TRACING
     )
 
     admin_limits: str | None = _option(
@@ -337,7 +348,7 @@ class Settings:
         return cls(**checked, origins=origins)
 
 
-TYPES: Mapping[str, type[Any]] = {"int": int, "str": str, "bool": bool}
+TYPES: Mapping[str, type[Any]] = {"int": int, "float": float, "str": str, "bool": bool}
 
 OPTIONS: tuple[Option, ...] = tuple(
     Option(
@@ -374,6 +385,11 @@ def _convert(option: Option, value: Any) -> Any:
     if option.type is int and isinstance(value, str):
         try:
             return int(value)
+        except ValueError:
+            return None
+    if option.type is float and type(value) in (int, str):
+        try:
+            return float(value)
         except ValueError:
             return None
     return value if type(value) is option.type else None

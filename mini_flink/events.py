@@ -67,6 +67,7 @@ EVENTS: Mapping[str, str] = {
     "storage.full": "no space: nothing is taken in, nothing is lost",
     "storage.free": "there is space again",
     "metrics.unpublished": "a process has more metrics than are published",
+    "traces.lost": "spans did not reach the collector; requests are served as before",
     "message.unknown": "a message between processes was not understood",
 }
 

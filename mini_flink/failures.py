@@ -43,6 +43,7 @@ class Failure:
     """One record that failed: ``key`` is its key as text, all but the operator may be empty.
 
     ``location`` is where the operator was made, for a failure that none of the user's own lines raised.
+    ``trace_id`` is that of the trace that the record belongs to, if any.
     """
 
     operator: str
@@ -51,6 +52,7 @@ class Failure:
     request_id: str = ""
     error_id: str = ""
     location: Location | None = None
+    trace_id: str = ""
 
 
 def printable(text: str, limit: int = TEXT_LIMIT) -> str:
@@ -225,6 +227,7 @@ def _facts(failure: Failure) -> dict[str, Any]:
         "error": type_name(failure.exception),
         "error_id": failure.error_id,
         "request": failure.request_id,
+        "trace_id": failure.trace_id,
         "location": f"{place.file}:{place.line}" if place else str(made or ""),
     }
     return {name: value for name, value in facts.items() if value}

@@ -8,12 +8,14 @@ snapshot epoch. There are two shapes:
   are all this position.
 * ``Control``, to and from the supervisor.
 
-A record is packed once, by whoever emits it, and kept as these bytes in outbox, log and frame. This module
-owns the layout and nothing else: no numbers are judged here.
+A record is packed once, by whoever emits it, and kept as these bytes in outbox, log and frame. The trace
+context of a sampled one travels beside it, in the frame only: a log need not keep it. This module owns the
+layout and nothing else: no numbers are judged here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgpack
@@ -57,6 +59,8 @@ DRAIN = 38
 DRAINED = 39
 """To and from a worker: say when nothing is left to do, with a number; its table holds everything."""
 
+COPYING = 41
+"""From the resharder: how many items it has copied, and of how many."""
 BURIED = 40
 """From a worker: the last record that failed, without what was in it; not more often than it publishes."""
 
@@ -77,6 +81,10 @@ MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 _MAX_ITEMS = 1 << 22
 
 
+Traces = Sequence[tuple[int, bytes]]
+"""The trace contexts of a frame's sampled records, each with the record's place in the frame."""
+
+
 class Data(NamedTuple):
     """A frame and a position. ``session`` is the incarnation of the gateway's end (0 between workers)."""
 
@@ -91,6 +99,7 @@ class Data(NamedTuple):
     position: int
     flags: int
     endpoint: str
+    traces: Traces = ()
 
 
 class Control(NamedTuple):
@@ -149,6 +158,27 @@ def unpack(data: bytes) -> Any:
 def encode_control(kind: int, sender: str, incarnation: int, generation: int, data: dict[str, Any]) -> bytes:
     """A control message; ``data`` holds only None, bool, int, float, str, bytes, lists and dicts."""
     packed: bytes = pack((kind, generation, sender, incarnation, 0, data))
+    return packed
+
+
+def encode_data(
+    generation: int,
+    sender: str,
+    incarnation: int,
+    epoch: int,
+    session: int,
+    first: int,
+    records: list[bytes],
+    position: int,
+    flags: int,
+    endpoint: str,
+    traces: Traces = (),
+) -> bytes:
+    """A data message; without traces it has no place for them."""
+    fields = (
+        DATA, generation, sender, incarnation, epoch, session, first, records, position, flags, endpoint,
+    )  # fmt: skip
+    packed: bytes = pack((*fields, traces) if traces else fields)
     return packed
 
 

@@ -62,6 +62,7 @@ class Api:
         self._watch = watch
         self._feed = Feed(watch.hello)
         watch.tell = self._feed.send
+        self._server = keyed_state.server(spec.data_dir)
         self._letters = Letters(spec.data_dir, payloads=spec.payloads)
         self._operations = Operations(spec.data_dir, self._tell_operation)
         self.routes = self._table()
@@ -340,10 +341,10 @@ class Api:
             raise Refusal(403, "payloads-hidden", f"{hidden}; python -m mini_flink state get KEY shows it")
         state = given.get("state") or None
         if "key" in given:
-            told = await _asked(keyed_state.get, self._spec.data_dir, given["key"], uid, state)
+            told = await _asked(keyed_state.get, self._server, given["key"], uid, state)
         else:
             limit, after = _limit(given.get("limit")), _cursor(given.get("after"))
-            told = await _asked(keyed_state.scan, self._spec.data_dir, uid, state, limit, after)
+            told = await _asked(keyed_state.scan, self._server, uid, state, limit, after)
         return JSONResponse(told)
 
     # --- the stream -------------------------------------------------------------------------------------
@@ -427,16 +428,6 @@ class Api:
         return FileResponse(page, headers={"cache-control": "no-cache"})
 
 
-def _names(request: Request, parameter: str) -> list[str]:
-    return [name for name in request.query_params.get(parameter, "").split(",") if name]
-
-
-def _chosen(metrics: list[dict[str, Any]], request: Request) -> list[dict[str, Any]]:
-    """Those that were asked for with ``get``; all of them if none was."""
-    wanted = _names(request, "get")
-    return [each for each in metrics if not wanted or each["id"] in wanted]
-
-
 async def _asked(ask: Callable[..., dict[str, Any]], *question: Any) -> dict[str, Any]:
     """What the supervisor answers to a question that changes nothing."""
     try:
@@ -463,6 +454,16 @@ def _cursor(given: str | None) -> str | None:
     except UsageError as error:
         raise Refusal(400, "bad-cursor", error.message) from error
     return given or None
+
+
+def _names(request: Request, parameter: str) -> list[str]:
+    return [name for name in request.query_params.get(parameter, "").split(",") if name]
+
+
+def _chosen(metrics: list[dict[str, Any]], request: Request) -> list[dict[str, Any]]:
+    """Those that were asked for with ``get``; all of them if none was."""
+    wanted = _names(request, "get")
+    return [each for each in metrics if not wanted or each["id"] in wanted]
 
 
 def page_text() -> str:

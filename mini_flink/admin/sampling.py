@@ -226,9 +226,17 @@ class _Comparison:
             "retries": None,
             "p50_us": stage_p50,
             "p99_us": stage_p99,
-            "state_bytes": self._of_all_workers("mini_flink_operator_state_bytes", uid),
-            "keys": self._of_all_workers("mini_flink_operator_state_keys", uid),
+            **self._state_of(uid, stage),
         }
+
+    def _state_of(self, uid: str, stage: str | None) -> dict[str, int | None]:
+        """What an operator keeps; of one that declares no state workers tell nothing, though they tell."""
+        size = self._of_all_workers("mini_flink_operator_state_bytes", operator=uid)
+        keys = self._of_all_workers("mini_flink_operator_state_keys", operator=uid)
+        has_told = self._of_all_workers("mini_flink_dead_letters_present") is not None
+        if stage and has_told and not self._now_of("mini_flink_operator_state_bytes", operator=uid):
+            return {"state_bytes": 0, "keys": 0}
+        return {"state_bytes": size, "keys": keys}
 
     def _busy(self, uid: str) -> dict[str, float]:
         """The share of time that each subtask of an operator ran."""

@@ -35,12 +35,33 @@ def change(data_dir: str, what: str, question: Mapping[str, Any]) -> dict[str, A
     from mini_flink.asking import RefusedError, ask  # once the command line is known to be right
 
     try:
-        return ask(data_dir, what, question, lambda told: show_change(what, told))
+        return follow(data_dir, what, what, question)
     except KeyboardInterrupt:
         with contextlib.suppress(RefusedError):  # it was over just then
             ask(data_dir, "cancel", {})
         print(f"{what}: called off; what had begun was taken back", file=sys.stderr)
         raise
+
+
+def follow(data_dir: str, title: str, what: str, question: Mapping[str, Any]) -> dict[str, Any]:
+    """Ask the server for ``what``, and show under ``title`` how far it is until it has ended."""
+    from mini_flink.asking import ask
+    from mini_flink.bar import Bar
+
+    bar = Bar(title)
+
+    def heard(told: Mapping[str, Any]) -> None:
+        for line in _lines(told):
+            bar.say(f"{title}: {line}")
+        if "phase" in told:
+            bar.begin(f"{title}: {told['phase']}")
+        if "progress" in told:
+            bar.show(**told["progress"])
+
+    try:
+        return ask(data_dir, what, question, heard, bar.turn)
+    finally:
+        bar.close()
 
 
 def wanted_workers(settings: Settings) -> int | None:
@@ -53,12 +74,6 @@ def waited(changed: Mapping[str, Any]) -> str:
     refused = changed["refused"]
     how_many = f"{count(refused, 'request')} got 503" if refused else "none was refused for it"
     return f"clients waited {changed['pause_ms'] / 1000:.2f} s, {how_many}"
-
-
-def show_change(what: str, told: Mapping[str, Any]) -> None:
-    """Say one thing that the supervisor has told."""
-    for line in _lines(told):
-        print(f"{what}: {line}", file=sys.stderr, flush=True)
 
 
 def _lines(told: Mapping[str, Any]) -> list[str]:

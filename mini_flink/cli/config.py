@@ -8,9 +8,9 @@ import click
 
 from mini_flink.cli.output import fit, print_json, terminal_width
 from mini_flink.cli.parsing import Command, all_given_from, options_of
-from mini_flink.cli.units import NONE
 from mini_flink.config import HIDDEN, OPTIONS, Option
 from mini_flink.config_layers import Given
+from mini_flink.units import NONE
 
 DEFAULT = "default"
 WIDEST = 32

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from mini_flink.cli.changing import follow
 from mini_flink.cli.output import print_json, print_report, print_table
 from mini_flink.cli.parsing import Command, Group, options_of, settings_from
 from mini_flink.cli.reading import data_dir_of
@@ -140,7 +141,7 @@ def _settle(
             raise UsageError(f"this would {do} {count} records", help="say --yes to do so")
         if not click.confirm(f"{do} {count} records?", err=True):
             return 1
-    told = ask(data_dir, "dead_letters", {"do": do, **question})
+    told = follow(data_dir, f"dead-letters {do}", "dead_letters", {"do": do, **question})
     skipped = told["skipped"] if every else len(set(ids)) - told[done]
     if as_json:
         print_json({done: told[done], "skipped": skipped})

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from mini_flink.cli import units
+from mini_flink import units
 
 NARROWEST = 8
 """No column is cut below that: the line is, then."""

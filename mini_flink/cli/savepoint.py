@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from mini_flink import units
+from mini_flink.cli.changing import follow
 from mini_flink.cli.output import print_json
 from mini_flink.cli.parsing import Command, options_of, settings_from
 from mini_flink.cli.reading import data_dir_of
@@ -26,14 +28,13 @@ class SavepointCommand(Command):
 @click.option("--json", "as_json", is_flag=True, help="one JSON object, for programs")
 def command(as_json: bool, location: str | None, **given: Any) -> int:
     data_dir = data_dir_of(settings_from(given), "savepoint")
-    from mini_flink.asking import ask  # once the command line is known to be right
-
     if location is not None and "://" not in location:
         location = os.path.abspath(location)
-    taken = ask(data_dir, "savepoint", {"location": location})
+    taken = follow(data_dir, "savepoint", "savepoint", {"location": location})
     if as_json:
         print_json(taken)
     else:
-        print(f"{taken['id']}  {taken['total_bytes']} bytes in {taken['duration_ms'] / 1000:.1f} s")
+        took = units.duration(taken["duration_ms"] / 1000)
+        print(f"{taken['id']}  {units.size(taken['total_bytes'])} in {took}")
         print(f"restore it: python -m mini_flink serve JOB --restore {taken['location']}/{taken['id']}")
     return 0

@@ -23,7 +23,11 @@ is the string as it stands: ann. The string "17" is written '"17"'. What JSON ha
 read from stdin. Values are as committed this moment, classes of the job as plain data."""
 
 
-@click.group("state", cls=Group, no_args_is_help=False, help="What is in keyed state.")
+class StateGroup(Group):
+    example = "get k17 --data-dir .mini_flink/running-total"
+
+
+@click.group("state", cls=StateGroup, no_args_is_help=False, help="What is in keyed state.")
 def command() -> None:
     """Holds the commands below."""
 
@@ -41,9 +45,10 @@ class GetCommand(Command):
 @click.option("--json", "as_json", is_flag=True, help="one JSON object, for programs")
 def get_command(key: str, operator: str | None, state: str | None, as_json: bool, **given: Any) -> int:
     data_dir = data_dir_of(settings_from(given), "state get")
-    from mini_flink.runners.keyed_state import get  # once the command line is known to be right
+    from mini_flink.runners.keyed_state import get, opened  # once the command line is known to be right
 
-    found = get(data_dir, sys.stdin.read().rstrip("\n") if key == "-" else key, operator, state)
+    with opened(data_dir) as tell:
+        found = get(tell, sys.stdin.read().rstrip("\n") if key == "-" else key, operator, state)
     if as_json:
         print_json(found)
         return 0
@@ -72,9 +77,10 @@ def scan_command(
     operator: str, state: str | None, limit: int, after: str | None, as_json: bool, **given: Any
 ) -> int:
     data_dir = data_dir_of(settings_from(given), "state scan")
-    from mini_flink.runners.keyed_state import scan  # once the command line is known to be right
+    from mini_flink.runners.keyed_state import opened, scan  # once the command line is known to be right
 
-    page = scan(data_dir, operator, state, limit, after)
+    with opened(data_dir) as tell:
+        page = scan(tell, operator, state, limit, after)
     if as_json:
         print_json(page)
     elif page["rows"]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from mini_flink.cli import units
+from mini_flink import units
 from mini_flink.cli.output import fit, print_json, table, terminal_width
 from mini_flink.cli.parsing import Command, options_of, settings_from
 from mini_flink.cli.reading import data_dir_of

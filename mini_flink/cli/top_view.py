@@ -15,7 +15,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from mini_flink.cli.units import NONE, amount, duration, exact, known, percent, plain, shorten, size
+from mini_flink.units import NONE, amount, duration, exact, known, percent, plain, shorten, size
 
 OK, IDLE, WARN, BAD, STALE = "ok", "idle", "warn", "bad", "stale"
 SHAPES = {OK: "●", IDLE: "○", WARN: "▲", BAD: "■"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -37,8 +38,11 @@ class Meter(Protocol):
     def batch(self, began: float, ran: list[Ran]) -> None:
         """A batch is complete, and its commit comes next."""
 
-    def committing(self) -> None:
-        """A commit begins to be written."""
+    def committing(self, number: int, size: int) -> None:
+        """A commit of ``size`` bytes begins to be written; without space it is tried again."""
+
+    def syncing(self) -> None:
+        """It is written, and begins to be synced, if it is to be."""
 
     def committed(self) -> None:
         """It is as durable as it will be."""
@@ -50,11 +54,32 @@ class NoMeter:
     def batch(self, began: float, ran: list[Ran]) -> None:
         """Ignored."""
 
-    def committing(self) -> None:
+    def committing(self, number: int, size: int) -> None:
+        """Ignored."""
+
+    def syncing(self) -> None:
         """Ignored."""
 
     def committed(self) -> None:
         """Ignored."""
+
+
+class Tracer(Protocol):
+    """Where the machine tells of records that belong to a trace; it never looks into their contexts."""
+
+    def record(
+        self, context: bytes, record: wire.Record, waited_s: float, commit: int
+    ) -> AbstractContextManager[bytes]:
+        """A record runs within this, after it has waited; ``commit`` is to hold it.
+
+        Gives the context of what the record puts out.
+        """
+
+    def expired(self) -> None:
+        """The record that runs came too late, and is dropped."""
+
+    def failed(self, error: RecordError, error_id: str) -> None:
+        """The record that runs is a dead letter."""
 
 
 class Burial(NamedTuple):

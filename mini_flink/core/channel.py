@@ -13,12 +13,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import takewhile
 
 FRAME_BYTES = 1024 * 1024
 RESEND_AFTER_S = 0.2
 RESEND_MAX_S = 5.0
 FULL_RESENDS = 4
 """Whole frames sent again to a peer that does not answer; then one record is enough to ask."""
+TRACES_LIMIT = 4096
+"""Records of one channel whose trace contexts are kept; what is over it goes untraced from here on."""
 WINDOW_FRAMES = 128
 """Frames under way at most: fewer than the transport's pipes hold, so that none is refused there."""
 
@@ -32,7 +35,7 @@ class Outbound:
 
     __slots__ = (
         "_backoff_s", "_fetch", "_in_flight", "_in_flight_bytes", "_oldest_sent_s", "_overdue", "_records",
-        "_window_bytes", "acked", "memory_bytes", "next", "resent", "sent",
+        "_window_bytes", "acked", "contexts", "memory_bytes", "next", "resent", "sent",
     )  # fmt: skip
 
     def __init__(
@@ -51,6 +54,7 @@ class Outbound:
         self._oldest_sent_s = 0.0
         self._backoff_s = RESEND_AFTER_S
         self._overdue = 0
+        self.contexts: dict[int, bytes] = {}
 
     def append(self, record: bytes) -> int:
         """Take a record in; its number."""
@@ -59,6 +63,16 @@ class Outbound:
         self.memory_bytes += len(record)
         self.next = number + 1
         return number
+
+    def trace(self, number: int, context: bytes) -> None:
+        """A record just appended belongs to a trace: its frames say so, as long as this process lives."""
+        if len(self.contexts) < TRACES_LIMIT:
+            self.contexts[number] = context
+
+    def traces(self, first: int, count: int) -> list[tuple[int, bytes]]:
+        """What a frame says of the traces of its records; there are some if there are ``contexts``."""
+        numbers = range(first, first + count)
+        return [(number - first, self.contexts[number]) for number in numbers if number in self.contexts]
 
     def acknowledge(self, position: int, now: float) -> bool:
         """The receiver has committed all up to ``position``; True if that was news."""
@@ -69,6 +83,9 @@ class Outbound:
             record = self._records.pop(number, None)
             if record is not None:
                 self.memory_bytes -= len(record)
+        if self.contexts:
+            for number in list(takewhile(lambda number: number <= position, self.contexts)):
+                del self.contexts[number]
         self.acked = position
         self.sent = max(self.sent, position)
         while self._in_flight and self._in_flight[0][0] <= position:

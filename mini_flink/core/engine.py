@@ -35,6 +35,7 @@ from mini_flink.core.base import (
     Ran,
     Root,
     Task,
+    Tracer,
     Undertaker,
     source_code,
 )
@@ -85,6 +86,7 @@ class Engine:
         durable: bool = True,
         poison: tuple[int, int, int] | None = None,
         meter: Meter | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self.identity = identity
         self.overlay = Overlay(table)
@@ -102,6 +104,9 @@ class Engine:
         self._clock = clock
         self.durable = durable
         self.meter = meter or NoMeter()
+        self._tracer = tracer
+        self._is_traced = False
+        self._contexts: dict[tuple[str, int, int], tuple[bytes, float]] = {}
         self._poison = poison
         self._table = table
         self._links: dict[str, Link] = {}
@@ -282,6 +287,7 @@ class Engine:
         if not link.hear_of(session):
             return False
         self._queue = deque(item for item in self._queue if item[0] is not link)
+        self._contexts = {place: waits for place, waits in self._contexts.items() if place[0] != link.peer}
         self._changed[link.peer] = link
         return True
 
@@ -303,6 +309,10 @@ class Engine:
         self._queue.extend(
             (link, session, number, record, now) for number, record in enumerate(records, first)
         )
+        if message.traces and self._tracer is not None:
+            for index, context in message.traces:
+                if (number := message.first + index) >= first:
+                    self._contexts[link.peer, session, number] = context, now
 
     # --- snapshots --------------------------------------------------------------------------------------
 
@@ -387,13 +397,14 @@ class Engine:
 
     def _run_batch(self, now: float, now_ms: int) -> bool:
         limits, clock = self._limits, self._clock
+        handle = self._handle_traced if self._contexts else self._handle
         until = now + limits.batch_s
         ran: list[Ran] = []
         self._batch_bytes = 0
         began = self._clocked = clock()
         while (item := self._next_input()) is not None:
             link, root, number, record, arrived = item
-            self._handle(link, root, number, record, now_ms)
+            handle(link, root, number, record, now_ms)
             self._clocked = clocked = clock()
             ran.append((record.stage, record.subtask, arrived, clocked))
             if (
@@ -439,11 +450,35 @@ class Engine:
         self._progress.begin(*root, record.stage)
         if link.is_gateway and record.gateway >= 0 and record.deadline_ms < now_ms:
             self.counters.expired += 1
+            if self._is_traced and self._tracer is not None:
+                self._tracer.expired()
             self._give_back(record)
         elif self._poison == root:
             self._fail(record, RecordError("it killed its worker at three starts in a row"), now_ms)
         else:
             self._run(record, now_ms)
+
+    def _handle_traced(self, link: Link, root: Root, number: int, record: wire.Record, now_ms: int) -> None:
+        """The same in a batch with records of traces, to which belongs what they put out."""
+        waited = self._contexts.pop((link.peer, link.session, number), None)
+        if waited is None or self._tracer is None:
+            self._handle(link, root, number, record, now_ms)
+            return
+        context, arrived = waited
+        first = [worker.outbound.next for worker in self._workers]
+        with self._tracer.record(
+            context, record, self._clocked - arrived, self.commit_number + 1
+        ) as passed_on:
+            self._is_traced = True
+            self._handle(link, root, number, record, now_ms)
+            self._is_traced = False
+        now = self._clock()
+        for worker, before in zip(self._workers, first, strict=True):
+            for new in range(before, worker.outbound.next):
+                if worker is self._home:
+                    self._contexts[worker.peer, worker.session, new] = passed_on, now
+                else:
+                    worker.outbound.trace(new, passed_on)
 
     def _run(self, record: wire.Record, now_ms: int) -> None:
         self.overlay.mark()
@@ -513,6 +548,8 @@ class Engine:
         self.overlay.put_entry(layout.DEAD_LETTER, layout.DEAD_LETTER + error_id.encode(), letter)
         self._flush_soon = True
         self.counters.dead_letters += 1
+        if self._is_traced and self._tracer is not None:
+            self._tracer.failed(error, error_id)
         if record.gateway >= 0:
             answer = (wire.FAILURE, record.request, record.share, record.level, error_id, operator)
             self._answer(record, answer if detail is None else (*answer, detail))
@@ -598,12 +635,13 @@ class Engine:
     def _data(
         self, link: Link, first: int, records: list[bytes], position: int, flags: int, endpoint: str
     ) -> Send:
-        who = self.identity
-        message = wire.Data(
-            wire.DATA, who.generation, who.name, who.incarnation, self.epoch, link.session, first, records,
-            position, flags, endpoint,
+        who, outbound = self.identity, link.outbound
+        traces = outbound.traces(first, len(records)) if outbound.contexts else ()
+        message = wire.encode_data(
+            who.generation, who.name, who.incarnation, self.epoch, link.session, first, records, position,
+            flags, endpoint, traces,
         )  # fmt: skip
-        return Send(link.peer, wire.pack(message))
+        return Send(link.peer, message)
 
     def refusals(self) -> list[Send]:
         """No space for the last commit: the gateways are told although its messages must wait for it.

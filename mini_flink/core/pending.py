@@ -195,15 +195,16 @@ class PendingMap(Generic[Token]):
         timeout_s: float,
         now: float,
         now_ms: int,
+        context: bytes = b"",
     ) -> int:
         """Take a request in as one record for ``target`` (stage, subtask, key, value); its number.
 
-        ``Full`` if the door is closed. The record leaves with the next ``due``.
+        ``Full`` if the door is closed. The record leaves with the next ``due``. ``context`` is that of the
+        trace that it belongs to, if any.
         """
         stage, subtask, key, value = target
-        return self._submit(
-            token, (stage, subtask, key, value), subtask % len(self._links), timeout_s, now, now_ms
-        )
+        worker = subtask % len(self._links)
+        return self._submit(token, (stage, subtask, key, value), worker, timeout_s, now, now_ms, context)
 
     def submit_failed(
         self, token: Token, stage: int, value: bytes, timeout_s: float, now: float, now_ms: int
@@ -211,7 +212,7 @@ class PendingMap(Generic[Token]):
         """Take in a request whose key selector raised: a worker buries it and answers."""
         worker = self._next_request % len(self._links)
         target = (stage, wire.FAILED_BEFORE_ROUTING, None, value)
-        return self._submit(token, target, worker, timeout_s, now, now_ms)
+        return self._submit(token, target, worker, timeout_s, now, now_ms, b"")
 
     def _submit(
         self,
@@ -221,6 +222,7 @@ class PendingMap(Generic[Token]):
         timeout_s: float,
         now: float,
         now_ms: int,
+        context: bytes,
     ) -> int:
         try:
             self.check(worker)
@@ -232,7 +234,9 @@ class PendingMap(Generic[Token]):
         deadline_ms = now_ms + int(timeout_s * 1000)
         header = (self.slot, self.identity.incarnation, request, deadline_ms, now_ms, WHOLE, 0)
         link = self._links[worker]
-        link.outbound.append(wire.pack(target + header))
+        number = link.outbound.append(wire.pack(target + header))
+        if context:
+            link.outbound.trace(number, context)
         link.slots += 1
         self._waiting[request] = _Waiting(token, link)
         line = self._deadlines.get(timeout_s)
@@ -387,8 +391,10 @@ class PendingMap(Generic[Token]):
     def _message(self, link: _Link, first: int, records: list[bytes], endpoint: str = "") -> Send:
         who = self.identity
         flags, link.flags, link.ack_due_s = link.flags, 0, None
-        message = wire.Data(
-            wire.DATA, who.generation, who.name, who.incarnation, self.epoch, who.incarnation, first, records,
-            link.inbound.committed, flags, endpoint,
+        outbound = link.outbound
+        traces = outbound.traces(first, len(records)) if outbound.contexts else ()
+        message = wire.encode_data(
+            who.generation, who.name, who.incarnation, self.epoch, who.incarnation, first, records,
+            link.inbound.committed, flags, endpoint, traces,
         )  # fmt: skip
-        return Send(link.peer, wire.pack(message))
+        return Send(link.peer, message)

@@ -27,7 +27,7 @@ from mini_flink.gateway.bodies import (
     request_maker,
     value_maker,
 )
-from mini_flink.gateway.dev import DevDoor
+from mini_flink.gateway.dev import DevDoor, Submit
 from mini_flink.gateway.meter import RefusalMeter, RouteMeter
 from mini_flink.gateway.port import (
     NO_BODY_STATUSES,
@@ -38,8 +38,10 @@ from mini_flink.gateway.port import (
     Headers,
     Ingress,
     Refused,
+    Trace,
 )
 from mini_flink.gateway.routes import HEALTH_PATH, OWN_PATHS, RouteTable, SourceRoute
+from mini_flink.gateway.tracing import RequestTracer
 from mini_flink.gateway.wire_format import sendable
 from mini_flink.json_codec import BodyError
 from mini_flink.metrics import Registry
@@ -51,10 +53,16 @@ class SourceEndpoint:
     """What answers the requests of one source."""
 
     def __init__(
-        self, route: SourceRoute, ingress: Ingress, meter: RouteMeter, dev: DevDoor | None = None
+        self,
+        route: SourceRoute,
+        ingress: Ingress,
+        meter: RouteMeter,
+        dev: DevDoor | None = None,
+        tracer: RequestTracer | None = None,
     ) -> None:
         self._meter = meter
-        self._submit = self._let_in if dev is None else dev.looks_on(self._let_in, route.body)
+        let_in: Submit = self._let_in if tracer is None else self._traced(tracer, route.path)
+        self._submit = let_in if dev is None else dev.looks_on(let_in, route)
         self._source = route.source
         self._ingress = ingress
         if route.body == "request":
@@ -68,20 +76,33 @@ class SourceEndpoint:
         """Hand the request in; ``done`` gets its answer, at once if it is refused."""
         self._submit(incoming, self._meter.watch(done))
 
-    def _let_in(self, incoming: Incoming, done: Done) -> None:
+    def _let_in(self, incoming: Incoming, done: Done, trace: Trace | None = None) -> None:
         try:
-            self._take(incoming, done)
+            self._take(incoming, done, trace)
         except Exception as error:  # the HTTP boundary
             done(_refusal(error))
 
-    def _take_value(self, incoming: Incoming, done: Done) -> None:
-        value = self._make_value(incoming)
-        self._ingress.submit(self._source, value, time.time_ns() // 1_000_000, done)
+    def _traced(self, tracer: RequestTracer, path: str) -> Submit:
+        """``_let_in`` where some requests are traced."""
 
-    def _take_request(self, incoming: Incoming, done: Done) -> None:
+        def let_in(incoming: Incoming, done: Done) -> None:
+            trace = tracer.begin(path, incoming)
+            if trace is None:
+                self._let_in(incoming, done)
+                return
+            with trace.current():
+                self._let_in(incoming, trace.watch(done), trace)
+
+        return let_in
+
+    def _take_value(self, incoming: Incoming, done: Done, trace: Trace | None) -> None:
+        value = self._make_value(incoming)
+        self._ingress.submit(self._source, value, time.time_ns() // 1_000_000, done, trace)
+
+    def _take_request(self, incoming: Incoming, done: Done, trace: Trace | None) -> None:
         timestamp_ms = time.time_ns() // 1_000_000
         make_request = self._prepare_request(incoming, timestamp_ms)
-        self._ingress.submit_request(self._source, make_request, timestamp_ms, done)
+        self._ingress.submit_request(self._source, make_request, timestamp_ms, done, trace)
 
     def direct(
         self, method: str, path: str, path_params: Mapping[str, Any], query_string: bytes
@@ -119,7 +140,7 @@ def _unnoticed() -> None:
 class GatewayApp:
     """All inputs of a job behind one ASGI callable; ``noticed`` hears of errors among their answers.
 
-    ``dev`` looks on, and may change how problems are told.
+    ``dev`` looks on, and may change how problems are told. ``tracer`` traces some of the requests.
     """
 
     def __init__(
@@ -129,6 +150,7 @@ class GatewayApp:
         metrics: Registry | None = None,
         noticed: Callable[[], None] = _unnoticed,
         dev: DevDoor | None = None,
+        tracer: RequestTracer | None = None,
     ) -> None:
         self._ingress = ingress
         self._dev = dev
@@ -136,7 +158,7 @@ class GatewayApp:
         meters = {path: RouteMeter(registry, path, noticed) for path in {route.path for route in routes}}
         self.refusals = RefusalMeter(registry, noticed)
         self._table = RouteTable(
-            [(route, SourceEndpoint(route, ingress, meters[route.path], dev)) for route in routes]
+            [(route, SourceEndpoint(route, ingress, meters[route.path], dev, tracer)) for route in routes]
         )
         self._own_paths = frozenset(path for path in OWN_PATHS if not self._table.has_path(path))
 

@@ -21,6 +21,7 @@ from mini_flink.gateway.access_log import AccessLog
 from mini_flink.gateway.bodies import Incoming
 from mini_flink.gateway.port import Answer, Done, Headers
 from mini_flink.gateway.problem import CONTENT_TYPE, PROBLEM_TYPE
+from mini_flink.gateway.routes import SourceRoute
 
 SECRETS = frozenset({"error", "location", "frames", "record", "key", "page"})
 """The members of a failed record's problem that are told to developers only."""
@@ -39,11 +40,15 @@ Submit = Callable[[Incoming, Done], None]
 class DevDoor:
     """Looks on at requests and their answers. ``say`` prints a line; None if nobody wants them.
 
-    ``page_url`` is where the page of operators is; empty if there is none.
+    ``page_url`` is where the page of operators is, empty if there is none; ``examples`` are bodies to try, by
+    the number of their source.
     """
 
-    def __init__(self, page_url: str, say: Callable[[str], None] | None) -> None:
+    def __init__(
+        self, page_url: str, say: Callable[[str], None] | None, examples: Mapping[int, str] | None = None
+    ) -> None:
         self._page_url = page_url
+        self._examples = examples or {}
         self._say = say
         self._log = AccessLog()
         self._key = ""
@@ -52,15 +57,17 @@ class DevDoor:
         """The key of the request that is being let in."""
         self._key = repr(key)
 
-    def looks_on(self, let_in: Submit, body: str) -> Submit:
-        """``let_in``, of which requests and answers are looked at; ``body`` is what the source takes."""
+    def looks_on(self, let_in: Submit, route: SourceRoute) -> Submit:
+        """``let_in``, of which requests and answers are looked at."""
+        example = self._examples.get(route.source, "{}") if route.body == "dict" else "{}"
+        expected = EXPECTED[route.body] + ("" if example == "{}" else f", such as {example}")
 
         def submit(incoming: Incoming, done: Done) -> None:
-            self._submit(let_in, body, incoming, done)
+            self._submit(let_in, expected, incoming, done)
 
         return submit
 
-    def _submit(self, let_in: Submit, body: str, incoming: Incoming, done: Done) -> None:
+    def _submit(self, let_in: Submit, expected: str, incoming: Incoming, done: Done) -> None:
         began_ns = time.monotonic_ns()
         query = f"?{incoming.query_string.decode('latin-1')}" if incoming.query_string else ""
         request = f"{incoming.method} {incoming.path}{query}"
@@ -68,7 +75,7 @@ class DevDoor:
 
         def answered(answer: Answer) -> None:
             self._note(request, answer.status, began_ns, key or self._key)
-            done(self.present(answer, incoming.headers, body))
+            done(self.present(answer, incoming.headers, expected))
 
         self._key = ""
         let_in(incoming, answered)
@@ -93,7 +100,7 @@ class DevDoor:
             if self._say is not None:
                 self._say(line)
 
-    def present(self, answer: Answer, headers: Headers, body: str = "") -> Answer:
+    def present(self, answer: Answer, headers: Headers, expected: str = "") -> Answer:
         """The answer as whoever asked is to see it: a problem with all that is known, or with less."""
         content = _problem_in(answer)
         if content is None:
@@ -103,8 +110,8 @@ class DevDoor:
             return answer._replace(body=_encoded(content))
         if self._page_url and "error_id" in content:
             content["page"] = f"{self._page_url}/#deadletters?id={quote(content['error_id'])}"
-        if content["code"] == "bad-body" and body:
-            content["expected"] = EXPECTED[body]
+        if content["code"] == "bad-body" and expected:
+            content["expected"] = expected
         if not _wants_html(headers):
             return answer._replace(body=_encoded(content))
         others = [header for header in answer.headers if header != CONTENT_TYPE]

@@ -20,11 +20,12 @@ from mini_flink.errors import is_interrupt
 from mini_flink.events import Say
 from mini_flink.failures import Failure, FailureLog, Notice, describe, explain, preview
 from mini_flink.gateway import problem
-from mini_flink.gateway.port import JSON_HEADERS, Answer, Done, Draining, Refused
+from mini_flink.gateway.port import JSON_HEADERS, Answer, Done, Draining, Refused, Trace
 from mini_flink.plan import Plan, SourcePlan
 
 _NO_CONTENT = Answer(204, (), b"")
 _RETRY_AFTER_S = 1
+_HELD = "the service is being changed"
 _DRAINING_RETRY_AFTER_S = 5
 WAITING_LIMIT = 1024
 """Requests that may wait at the door, if the pending map has no more places than that."""
@@ -79,7 +80,7 @@ class _Target:
 class _AtDoor:
     """A request that waits to be let in: until ``expires_s``, for the worker of ``subtask``."""
 
-    __slots__ = ("done", "enter", "expires_s", "find_subtask", "subtask")
+    __slots__ = ("done", "enter", "expires_s", "find_subtask", "subtask", "trace")
 
     def __init__(
         self,
@@ -87,12 +88,14 @@ class _AtDoor:
         find_subtask: Callable[[], int],
         enter: Callable[[int], None],
         done: Done,
+        trace: Trace | None,
     ) -> None:
         self.expires_s = expires_s
         self.find_subtask = find_subtask
         self.subtask = find_subtask()
         self.enter = enter
         self.done = done
+        self.trace = trace
 
 
 class GatewayIngress:
@@ -140,12 +143,19 @@ class GatewayIngress:
         """Would a request succeed now?"""
         return self.ready and not self.closed and not self._draining
 
-    def submit(self, source: int, value: Any, timestamp_ms: int, done: Done) -> None:
+    def submit(
+        self, source: int, value: Any, timestamp_ms: int, done: Done, trace: Trace | None = None
+    ) -> None:
         """Take ``value`` in as a record of ``source``; ``done`` hears what became of it."""
-        self._submit(self._targets[source], None, value, timestamp_ms, done)
+        self._submit(self._targets[source], None, value, timestamp_ms, done, trace)
 
     def submit_request(
-        self, source: int, make_value: Callable[[str], Any], timestamp_ms: int, done: Done
+        self,
+        source: int,
+        make_value: Callable[[str], Any],
+        timestamp_ms: int,
+        done: Done,
+        trace: Trace | None = None,
     ) -> None:
         """The same for a value that holds its own request id."""
         pending = self._pending
@@ -156,10 +166,16 @@ class GatewayIngress:
                 ids.request_id(self._folder_id, pending.slot, identity.incarnation, pending.next_request)
             )
 
-        self._submit(self._targets[source], make, make(), timestamp_ms, done)
+        self._submit(self._targets[source], make, make(), timestamp_ms, done, trace)
 
     def _submit(
-        self, target: _Target, remake: Callable[[], Any] | None, value: Any, timestamp_ms: int, done: Done
+        self,
+        target: _Target,
+        remake: Callable[[], Any] | None,
+        value: Any,
+        timestamp_ms: int,
+        done: Done,
+        trace: Trace | None,
     ) -> None:
         if self._draining:
             self._pending.counters.refused += 1
@@ -173,30 +189,43 @@ class GatewayIngress:
             if isinstance(error, GeneratorExit) or is_interrupt(error):
                 raise
             detail = [_detail(error, target, value)] if self._explains else []
-            self._submit_failed(target, [encoded, *detail], error, now, timestamp_ms, done)
+            self._submit_failed(target, [encoded, *detail], error, now, timestamp_ms, done, trace)
             return
 
         def again(subtask: int) -> None:
             record = encoded if remake is None else values.encode(remake())
-            self._enter(target, (subtask, key, record), time.monotonic(), timestamp_ms, done)
+            self._enter(target, (subtask, key, record), time.monotonic(), timestamp_ms, done, trace)
 
         if self._holding:
-            self._keep(_AtDoor(now + target.timeout_s, lambda: target.subtask(key), again, done))
+            self._keep(_AtDoor(now + target.timeout_s, lambda: target.subtask(key), again, done, trace))
             return
         subtask = target.subtask(key)
         try:
-            self._enter(target, (subtask, key, encoded), now, timestamp_ms, done)
+            self._enter(target, (subtask, key, encoded), now, timestamp_ms, done, trace)
         except Full as full:
             expires_s = now + self._admission_wait_s
-            self._refuse(full, _AtDoor(expires_s, lambda: target.subtask(key), again, done))
+            self._refuse(full, _AtDoor(expires_s, lambda: target.subtask(key), again, done, trace))
         self._wake()
 
     def _enter(
-        self, target: _Target, record: tuple[int, bytes | None, bytes], now: float, now_ms: int, done: Done
+        self,
+        target: _Target,
+        record: tuple[int, bytes | None, bytes],
+        now: float,
+        now_ms: int,
+        done: Done,
+        trace: Trace | None,
     ) -> None:
         """Into the pending map as (subtask, key, value); ``Full`` if there is no place."""
-        self._pending.submit(done, (target.stage, *record), target.timeout_s, now, now_ms)
+        context = b"" if trace is None else trace.context
+        number = self._pending.submit(done, (target.stage, *record), target.timeout_s, now, now_ms, context)
         target.taken += 1
+        if trace is not None:
+            trace.let_in(self._request_id(number))
+
+    def _request_id(self, number: int) -> str:
+        pending = self._pending
+        return ids.request_id(self._folder_id, pending.slot, pending.identity.incarnation, number)
 
     def watch_keys(self, hear: Callable[[Any], None]) -> None:
         """Let ``hear`` know each key that is selected here, before its record is let in."""
@@ -220,15 +249,16 @@ class GatewayIngress:
         now: float,
         timestamp_ms: int,
         done: Done,
+        trace: Trace | None,
     ) -> None:
         """The key selector raised: the log says so here, a worker keeps the dead letter and answers."""
 
         def bury(_: int) -> None:
-            self._bury(target, about, error, now, timestamp_ms, done)
+            self._bury(target, about, error, now, timestamp_ms, done, trace)
 
         pending = self._pending
         if self._holding:
-            self._keep(_AtDoor(now + target.timeout_s, lambda: pending.next_request, bury, done))
+            self._keep(_AtDoor(now + target.timeout_s, lambda: pending.next_request, bury, done, trace))
             return
         try:
             pending.check(pending.next_request % self._workers)
@@ -246,6 +276,7 @@ class GatewayIngress:
         now: float,
         timestamp_ms: int,
         done: Done,
+        trace: Trace | None,
     ) -> None:
         pending = self._pending
         self._failed_count += 1
@@ -253,11 +284,15 @@ class GatewayIngress:
         target.failed += 1
         incarnation = pending.identity.incarnation
         error_id = f"g{pending.slot:x}-{incarnation:x}-{self._failed_count:x}"
-        request_id = ids.request_id(self._folder_id, pending.slot, incarnation, pending.next_request)
-        failure = Failure(target.uid, error, "", request_id, error_id, target.location)
+        request_id = self._request_id(pending.next_request)
+        trace_id = "" if trace is None else trace.trace_id
+        failure = Failure(target.uid, error, "", request_id, error_id, target.location, trace_id)
         self.tell(self._failures.record(failure, timestamp_ms))
         value = wire.pack([error_id, target.uid, describe(error, target.location), *about])
         pending.submit_failed(done, target.stage, value, target.timeout_s, now, timestamp_ms)
+        if trace is not None:
+            trace.let_in(request_id)
+            trace.failed(error, error_id)
 
     def tell(self, notices: Iterable[Notice]) -> None:
         """Say them."""
@@ -270,7 +305,7 @@ class GatewayIngress:
         self._wake()  # a refusal is counted, and whoever looks wants to see it
         if not self._admission_wait_s or len(self._queue) >= max(self._pending.capacity, WAITING_LIMIT):
             raise Refused(full.reason, _RETRY_AFTER_S) from full
-        self._line_up(waiting)
+        self._line_up(waiting, full.reason)
 
     def _keep(self, waiting: _AtDoor) -> None:
         """Nobody is let in now: who comes waits, as long as for an answer, and takes a place."""
@@ -278,7 +313,7 @@ class GatewayIngress:
             self._pending.counters.refused += 1
             self._turned_away += 1
             raise Refused("as many requests are pending as this gateway takes", _RETRY_AFTER_S)
-        self._line_up(waiting)
+        self._line_up(waiting, _HELD)
         self._wake()
 
     def _admit(self, now: float) -> None:
@@ -297,7 +332,7 @@ class GatewayIngress:
     def _let_in(self, waiting: _AtDoor) -> str:
         """Why a request cannot be let in now; empty once it is."""
         if self._holding:
-            return "the service is being changed"
+            return _HELD
         try:
             self._pending.check(waiting.subtask % self._workers)
             waiting.enter(waiting.subtask)
@@ -305,7 +340,9 @@ class GatewayIngress:
             return full.reason
         return ""
 
-    def _line_up(self, waiting: _AtDoor) -> None:
+    def _line_up(self, waiting: _AtDoor, reason: str) -> None:
+        if waiting.trace is not None:
+            waiting.trace.waits(reason)
         self._queue.append(waiting)
         self._queue_due_s = min(self._queue_due_s, waiting.expires_s)
 

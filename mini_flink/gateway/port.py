@@ -57,15 +57,41 @@ class Draining(Refused):
     """The door is closed by an operator, who drains the server."""
 
 
+class Trace(Protocol):
+    """The trace that a request belongs to, if that is recorded: who takes the request in tells it."""
+
+    context: bytes
+
+    @property
+    def trace_id(self) -> str:
+        """As people and programs write it."""
+
+    def waits(self, reason: str) -> None:
+        """It is not let in yet."""
+
+    def let_in(self, request_id: str) -> None:
+        """It is on its way."""
+
+    def failed(self, error: BaseException, error_id: str) -> None:
+        """Its key selector raised: no stage runs it."""
+
+
 class Ingress(Protocol):
     """Where requests go. Both ``submit`` methods return at once and promise that ``done`` is called once,
     then or later, unless they raise ``Refused``. ``timestamp_ms`` (Unix time) is the request's arrival."""
 
-    def submit(self, source: int, value: Any, timestamp_ms: int, done: Done) -> None:
+    def submit(
+        self, source: int, value: Any, timestamp_ms: int, done: Done, trace: Trace | None = None
+    ) -> None:
         """Take ``value`` in as a record of ``source``."""
 
     def submit_request(
-        self, source: int, make_value: Callable[[str], Any], timestamp_ms: int, done: Done
+        self,
+        source: int,
+        make_value: Callable[[str], Any],
+        timestamp_ms: int,
+        done: Done,
+        trace: Trace | None = None,
     ) -> None:
         """The same for a value that holds its own request id: it is made once the id is known."""
 

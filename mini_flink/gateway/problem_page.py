@@ -43,7 +43,6 @@ _WORDS = {
     "operator": "Operator",
     "error_id": "Error id",
     "expected": "What is taken here",
-    "try": "To try",
 }
 """What stands in the page as it is, in this order."""
 

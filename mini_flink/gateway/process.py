@@ -26,6 +26,7 @@ from mini_flink.config import Settings
 from mini_flink.core.base import Identity
 from mini_flink.core.pending import PendingMap
 from mini_flink.errors import EXIT_INTERNAL, MiniFlinkError
+from mini_flink.example_body import example_body
 from mini_flink.failures import FailureLog, render_error, render_running
 from mini_flink.faults import crash_point
 from mini_flink.gateway.app import GatewayApp, exchange
@@ -35,12 +36,14 @@ from mini_flink.gateway.link import GatewayLink
 from mini_flink.gateway.port import Done
 from mini_flink.gateway.server import HttpServer
 from mini_flink.gateway.sources import routes_of
+from mini_flink.gateway.tracing import RequestTracer
 from mini_flink.ids import SUPERVISOR
 from mini_flink.jobs import JobTarget, load_graph
 from mini_flink.metrics import OperatorCounters, Publisher, Registry, beside
 from mini_flink.pinned import PinnedSources
 from mini_flink.progress import Page
 from mini_flink.spec import SERVE, STANDBY, ProcessSpec, check_fingerprint
+from mini_flink.tracing.opening import open_tracing
 from mini_flink.transport.zmq import ZmqTransport
 
 PUBLISH_INTERVAL_S = 0.25
@@ -118,8 +121,10 @@ class GatewayProcess:
             number: OperatorCounters(metrics, self._plan.operators[number].uid, spec.index)
             for number in self._ingress.source_counts()
         }
+        tracing = open_tracing(settings, self._plan.job_name, spec.name, spec.incarnation, console.event)
+        tracer = None if tracing is None else RequestTracer(tracing, settings.trace_ratio)
         routes, noticed = routes_of(self._plan), self._link.activity.set
-        self._app = GatewayApp(routes, self._ingress, metrics, noticed, self._dev)
+        self._app = GatewayApp(routes, self._ingress, metrics, noticed, self._dev, tracer)
         self._server = HttpServer(
             settings, self._app, sock, find_direct=self._app.find_direct, refused=self._app.refusals.count
         )
@@ -147,12 +152,16 @@ class GatewayProcess:
         self._publish()
         self._ingress.tell(self._failures.close())
         self._link.stop()
+        if tracing is not None:
+            tracing.close()
         self._page.idle()
 
     def _dev_door(self) -> DevDoor:
         """Lines are for a terminal only."""
         says = self._settings.access_log and not console.is_json() and os.isatty(2)
-        dev = DevDoor(self._spec.page_url, _say_answered if says else None)
+        sources = self._plan.request_sources
+        examples = {source.number: example_body(self._graph, source.node) for source in sources}
+        dev = DevDoor(self._spec.page_url, _say_answered if says else None, examples)
         self._ingress.watch_keys(dev.hear_key)
         return dev
 

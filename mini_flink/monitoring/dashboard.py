@@ -169,8 +169,11 @@ ROWS: Sequence[tuple[str, Sequence[Panel]]] = (
         [
             Panel("Failures", [(_rate("mini_flink_operator_failures_total", "operator"), "{{operator}}")]),
             Panel(
-                "New dead letters",
-                [("sum(increase(mini_flink_worker_dead_letters_total[$__rate_interval]))", "new")],
+                "Dead letters",
+                [
+                    ("sum(increase(mini_flink_worker_dead_letters_total[$__rate_interval]))", "new"),
+                    ("sum(mini_flink_dead_letters_present)", "there now"),
+                ],
             ),
             Panel(
                 "Repeated, dropped, fenced",
@@ -214,7 +217,11 @@ ROWS: Sequence[tuple[str, Sequence[Panel]]] = (
                 "percentunit",
                 ceiling=1,
             ),
-            Panel("State", [("mini_flink_state_bytes", "{{process}}")], "bytes"),
+            Panel(
+                "State",
+                [("sum by (operator) (mini_flink_operator_state_bytes)", "{{operator}}")],
+                "bytes",
+            ),
             Panel(
                 "Log and changed state",
                 [

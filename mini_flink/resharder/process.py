@@ -12,6 +12,7 @@ import select
 import shutil
 import signal
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -31,6 +32,7 @@ from mini_flink.jobs import JobTarget, load_graph
 from mini_flink.pinned import PinnedSources
 from mini_flink.priority import be_nicer
 from mini_flink.runners.generations import STATE, GenerationBuilder
+from mini_flink.runners.headway import watched
 from mini_flink.runners.rebuild import Before, Rebuild
 from mini_flink.runners.stored import states_in
 from mini_flink.spec import ProcessSpec, check_fingerprint
@@ -40,6 +42,7 @@ from mini_flink.worker.tails import read_tail, remove_tails
 
 LAST_WORD_MS = 1000
 NICE = 10
+TELL_EVERY_S = 0.5
 _RECEIVE_LIMIT = 10
 
 
@@ -53,6 +56,7 @@ class ResharderProcess:
         self._folder = Path(self._task["folder"])
         self._builder: GenerationBuilder | None = None
         self._pinned = PinnedSources()
+        self._copied_due_s = 0.0
         self._transport = ZmqTransport()
         self._transport.bind(spec.endpoint)
         self._transport.connect(SUPERVISOR, spec.supervisor_endpoint)
@@ -83,6 +87,12 @@ class ResharderProcess:
                 elif message.kind == wire.BUILD:
                     self._build()
                     self._tell(wire.BUILT, {})
+
+    def _tell_copied(self, items: int, total: int) -> None:
+        now_s = time.monotonic()
+        if now_s >= self._copied_due_s:
+            self._copied_due_s = now_s + TELL_EVERY_S
+            self._tell(wire.COPYING, {"items": items, "total": total})
 
     def _tell(self, kind: int, data: dict[str, Any]) -> None:
         spec = self._spec
@@ -154,7 +164,7 @@ class ResharderProcess:
             # Workers write what they declare with their first flush: it may have come since the first look.
             self._rebuild = self._judge(sources, self._rebuild.declared)
             self._builder = builder = self._new_builder()
-            self._rebuild.copy(sources, builder)
+            self._rebuild.copy(watched(sources, self._tell_copied), builder)
             crash_point("mid_copy")
             builder.sync()
 

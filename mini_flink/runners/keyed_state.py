@@ -41,17 +41,15 @@ class Teller(Protocol):
     def __call__(self, question: Mapping[str, Any]) -> dict[str, Any]: ...
 
 
-def get(data_dir: str, key: str, operator: str | None = None, state: str | None = None) -> dict[str, Any]:
+def get(tell: Teller, key: str, operator: str | None = None, state: str | None = None) -> dict[str, Any]:
     """The state of a key, which is written as ``key_text`` says; narrowed to an operator, or a state.
 
-    UsageError for a name that is none; FolderError, BusyError, RefusedError or UnavailableError if it cannot
-    be read now.
+    UsageError for a name that is none; RefusedError or UnavailableError if it cannot be told now.
     """
-    with _teller(data_dir) as tell:
-        read, *others = readings(key)
-        told = _of_key(tell, read, operator, state)
-        rows: list[dict[str, Any]] = sorted(told["states"], key=lambda row: (row["operator"], row["state"]))
-        hints = [each.text for each in others if not rows and _of_key(tell, each, operator, state)["states"]]
+    read, *others = readings(key)
+    told = _of_key(tell, read, operator, state)
+    rows: list[dict[str, Any]] = sorted(told["states"], key=lambda row: (row["operator"], row["state"]))
+    hints = [each.text for each in others if not rows and _of_key(tell, each, operator, state)["states"]]
     return {
         "key": json.loads(read.text),
         "states": [_public(row) for row in rows],
@@ -67,7 +65,7 @@ def _of_key(tell: Teller, key: Reading, operator: str | None, state: str | None)
 
 
 def scan(
-    data_dir: str, operator: str, state: str | None = None, limit: int = 100, after: str | None = None
+    tell: Teller, operator: str, state: str | None = None, limit: int = 100, after: str | None = None
 ) -> dict[str, Any]:
     """Up to ``limit`` rows, one per key and state, in stored order, and the cursor of the next page or None.
 
@@ -75,15 +73,14 @@ def scan(
     """
     Position.read(after)
     rows: list[dict[str, Any]] = []
-    with _teller(data_dir) as tell:
-        while True:
-            question = {"operator": operator, "state": state, "limit": limit - len(rows), "after": after}
-            told = tell({"do": "scan", **question})
-            _check_names(told["known"], operator, state)
-            rows += map(_public, told["rows"])
-            after = told["after"]
-            if after is None or len(rows) >= limit:
-                return {"rows": rows, "after": after}
+    while True:
+        question = {"operator": operator, "state": state, "limit": limit - len(rows), "after": after}
+        told = tell({"do": "scan", **question})
+        _check_names(told["known"], operator, state)
+        rows += map(_public, told["rows"])
+        after = told["after"]
+        if after is None or len(rows) >= limit:
+            return {"rows": rows, "after": after}
 
 
 def _public(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,10 +119,19 @@ def _meant(name: str, known: list[str], what: str) -> str:
 # --- a server, or its folder --------------------------------------------------------------------------------
 
 
+def server(data_dir: str) -> Teller:
+    """The server that runs on ``data_dir``; UnavailableError, when it is asked, if there is none."""
+    return lambda question: ask(data_dir, "state", question, limit_s=ANSWER_S)
+
+
 @contextmanager
-def _teller(data_dir: str) -> Iterator[Teller]:
+def opened(data_dir: str) -> Iterator[Teller]:
+    """The server that runs on ``data_dir``, or else the folder; not where the folder is open already.
+
+    FolderError if it holds nothing that can be told, BusyError if a server was started meanwhile.
+    """
     if is_running(data_dir):
-        yield lambda question: ask(data_dir, "state", question, limit_s=ANSWER_S)
+        yield server(data_dir)
         return
     folder = _Folder(data_dir)
     with folder.undisturbed():

@@ -11,6 +11,7 @@ import os
 import socket
 import sys
 import time
+from dataclasses import replace
 from types import ModuleType
 
 from mini_flink import config_layers
@@ -25,6 +26,7 @@ from mini_flink.gateway.link import GatewayLink
 from mini_flink.gateway.port import Done
 from mini_flink.gateway.server import HttpServer
 from mini_flink.gateway.sources import routes_of
+from mini_flink.gateway.tracing import RequestTracer
 from mini_flink.graph import JobGraph
 from mini_flink.ids import gateway_name
 from mini_flink.runners.twins import FOLDER_ID, TwinJob
@@ -49,6 +51,9 @@ def run(graph: JobGraph) -> None:
 
 def _run(graph: JobGraph) -> None:
     settings = config_layers.resolve({}, environment=os.environ, directory=os.getcwd())
+    settings = replace(
+        settings, dev=False
+    )  # what failures show to clients is for `serve`, which sees to whom
     job = TwinJob(graph, settings, settings.workers or 1, say)
     job.start()
     if job.plan.request_sources:
@@ -85,7 +90,8 @@ class LocalDoor:
         failures = FailureLog(full_trace=settings.full_trace)
         self.ingress = GatewayIngress(pending, job.plan, FOLDER_ID, settings, failures, job.tell, self._wake)
         self.link = GatewayLink(pending, self.ingress, transport, lambda _: None, _raise)
-        self.app = GatewayApp(routes_of(job.plan), self.ingress)
+        tracer = None if job.tracing is None else RequestTracer(job.tracing, settings.trace_ratio)
+        self.app = GatewayApp(routes_of(job.plan), self.ingress, tracer=tracer)
         self._transport = transport
 
     def open(self, job: TwinJob) -> None:

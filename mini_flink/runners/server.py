@@ -28,6 +28,7 @@ from mini_flink.jobs import JobTarget, load_graph
 from mini_flink.pinned import PinnedSources
 from mini_flink.runners.arrival import Arrival, arrive, fit
 from mini_flink.snapshots.location import is_url
+from mini_flink.source import short_path
 from mini_flink.supervisor.admin import AdminDoor, AdminKeeper, is_loopback, open_door
 from mini_flink.supervisor.cores import cores_at_hand
 from mini_flink.supervisor.fleet import Fleet
@@ -43,6 +44,7 @@ from mini_flink.supervisor.runtime_folder import (
 )
 from mini_flink.supervisor.spec import ServerPlan
 from mini_flink.supervisor.words import Started, banner
+from mini_flink.tracing.opening import check_tracing
 from mini_flink.transport.zmq import ZmqTransport
 from mini_flink.worker.background import ThreadBackground
 
@@ -64,6 +66,7 @@ def serve(
     ``child_modules`` puts other programs in the place of workers and gateways, for tests of the supervisor.
     ``sources`` gets what is read of the user's files, also if they do not load.
     """
+    check_tracing(settings)
     setproctitle.setproctitle(SUPERVISOR_TITLE)
     faults.enable(SUPERVISOR)
     if console.choose(settings.log, os.environ):
@@ -157,8 +160,8 @@ class _Server:
 
     def _watched(self) -> str:
         """The files whose change brings a new version: the job's first."""
-        names = [os.path.basename(file) for file in self._sources.texts()]
-        return in_short(list(dict.fromkeys(names)))
+        files = [short_path(file) for file in self._sources.texts()]
+        return in_short([os.path.basename(file) if os.path.isabs(file) else file for file in files])
 
     def _admin_keeper(self, door: AdminDoor, plan: ServerPlan, stack: ExitStack) -> AdminKeeper:
         keeper = AdminKeeper(door, plan, self._listeners.address.url, self.origin)

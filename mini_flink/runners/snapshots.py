@@ -6,7 +6,7 @@ Only reads, also while a server runs. Called by the commands ``snapshot list``, 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -59,8 +59,13 @@ def describe(text: str, location: str) -> dict[str, Any]:
     }
 
 
-def verify(text: str | None, location: str) -> dict[str, Any]:
-    """Reads all of one snapshot, or of all that are there if ``text`` is None or a folder of snapshots."""
+def verify(
+    text: str | None, location: str, heard: Callable[[int, int], None] = lambda *_: None
+) -> dict[str, Any]:
+    """Reads all of one snapshot, or of all that are there if ``text`` is None or a folder of snapshots.
+
+    ``heard`` is told how many bytes have been read, and of how many.
+    """
     catalog, id = Catalog(open_store(location, directory=os.getcwd()), console.event), None
     if text is not None:
         catalog, id = locate(text, os.getcwd(), location, console.event)
@@ -70,14 +75,26 @@ def verify(text: str | None, location: str) -> dict[str, Any]:
             raise catalog.none_whole()
         return {"location": catalog.store.location, "snapshots": rows}
     entries = catalog.entries() if id is None else [catalog.get(id)]
-    rows = [_verified(catalog, entry) for entry in entries]
+    read = _counter(sum(entry.total_bytes for entry in entries if isinstance(entry, Manifest)), heard)
+    rows = [_verified(catalog, entry, read) for entry in entries]
     if id is None:
         rows += [_state(id, UNFINISHED, [WITHOUT_MANIFEST]) for id in catalog.unfinished()]
     return {"location": catalog.store.location, "snapshots": rows}
 
 
-def _verified(catalog: Catalog, entry: Manifest | Damaged) -> dict[str, Any]:
-    return _judged(entry, [entry.reason] if isinstance(entry, Damaged) else catalog.verify(entry))
+def _counter(total: int, heard: Callable[[int, int], None]) -> Callable[[int], None]:
+    done = 0
+
+    def read(size: int) -> None:
+        nonlocal done
+        done += size
+        heard(done, total)
+
+    return read
+
+
+def _verified(catalog: Catalog, entry: Manifest | Damaged, read: Callable[[int], None]) -> dict[str, Any]:
+    return _judged(entry, [entry.reason] if isinstance(entry, Damaged) else catalog.verify(entry, read))
 
 
 def _judged(entry: Manifest | Damaged, problems: list[str]) -> dict[str, Any]:

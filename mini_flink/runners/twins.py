@@ -18,6 +18,7 @@ from mini_flink.graph import JobGraph
 from mini_flink.ids import gateway_name, worker_name
 from mini_flink.plan import Plan
 from mini_flink.state.memory import MemoryDisk, MemoryLog, MemoryTable
+from mini_flink.tracing.base import Tracing
 from mini_flink.transport.memory import MemoryNetwork, MemoryTransport
 from mini_flink.worker.background import InlineBackground
 from mini_flink.worker.worker import Devices, Place, Worker
@@ -69,6 +70,7 @@ class TwinWorker:
             devices,
             NoProgressPage(),
             job.tell,
+            tracing=job.tracing,
         )
         self.worker.recover()
         self.worker.secure()
@@ -106,11 +108,19 @@ class TwinWorker:
 class TwinJob:
     """The workers of a job, and the network that joins them to one gateway."""
 
-    def __init__(self, graph: JobGraph, settings: Settings, workers: int, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        graph: JobGraph,
+        settings: Settings,
+        workers: int,
+        say: Callable[[str], None],
+        tracing: Tracing | None = None,
+    ) -> None:
         numbers = {node.uid: number for number, node in enumerate(graph.nodes, 1)}
         self.plan: Plan = plans.build(graph, workers, numbers)
         self.settings = settings
         self.say = say
+        self.tracing = tracing
         self.network = MemoryNetwork()
         self.gateway_endpoint = f"memory://{gateway_name(0)}.1"
         self.workers = [TwinWorker(self, index) for index in range(workers)]

@@ -143,14 +143,17 @@ class Catalog:
         """Each file that is not there or has another size; cheap, and no more than that."""
         return _problems(lambda entry: check_size(self.store, entry), manifest)
 
-    def verify(self, manifest: Manifest) -> list[str]:
-        """Reads everything; what is wrong, file by file. Empty for a snapshot that can be restored."""
+    def verify(self, manifest: Manifest, read: Callable[[int], None] = lambda _: None) -> list[str]:
+        """Reads everything; what is wrong, file by file. Empty for a snapshot that can be restored.
+
+        ``read`` hears of each piece of so many bytes.
+        """
         if manifest.total_bytes >= _LONG_BYTES:
             size_mib = manifest.total_bytes >> 20
             self._tell(
                 "info", f"the {manifest.title} is being verified: {size_mib:,} MiB", name="snapshot.verifying"
             )
-        return _problems(lambda entry: check_file(self.store, entry), manifest)
+        return _problems(lambda entry: check_file(self.store, entry, read), manifest)
 
     def check_whole(self, manifest: Manifest, *, contents: bool = True) -> None:
         """CorruptionError that says what is wrong with a snapshot that somebody has named.
@@ -291,7 +294,8 @@ def locate(text: str, directory: str, default_location: str, tell: Say = _warn) 
     if any(_is_manifest(path) for path in paths):
         return catalog, None
     raise SnapshotError(
-        f"{shown(text)} is neither a snapshot nor a folder that holds some", help=_nearby(shown(place), paths)
+        f"{shown(text)} is neither a snapshot nor a folder that holds some",
+        help=did_you_mean(text, [LATEST], otherwise=_nearby(shown(place), paths)),
     )
 
 

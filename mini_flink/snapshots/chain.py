@@ -29,6 +29,11 @@ class PartReader:
         """The worker's commit that the part was frozen after."""
         return self._part.commit_number
 
+    @property
+    def entries(self) -> int:
+        """How many items its files have; what a newer one has again counts once more."""
+        return sum(entry.items for entry in self._part.files)
+
     def get(self, key: bytes) -> bytes | None:
         """The value of one key. Reads the files up to it: not for many keys."""
         return next((value for _, value in self.range(key, key + b"\0")), None)

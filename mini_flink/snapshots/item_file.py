@@ -17,7 +17,7 @@ import hashlib
 import operator
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Protocol
 
@@ -161,15 +161,15 @@ def read_items(stream: Stream, name: str, start: bytes = b"", stop: bytes | None
                     yield key, value
 
 
-def check_file(store: SnapshotStore, entry: FileEntry) -> None:
+def check_file(store: SnapshotStore, entry: FileEntry, read: Callable[[int], None] = lambda _: None) -> None:
     """Reads all of a file and compares it with its entry; CorruptionError that names it if it differs.
 
-    SnapshotMissingError if it is not there.
+    SnapshotMissingError if it is not there. ``read`` hears of each piece of so many bytes.
     """
     check_size(store, entry)
     name = name_of(store, entry)
     with store.read(entry.path) as file:
-        digesting = _Digesting(file)
+        digesting = _Digesting(file, read)
         number = sum(1 for _ in read_items(digesting, name))
     if digesting.digest.hexdigest() != entry.sha256:
         raise CorruptionError(f"{name} is not the file that was written: its SHA-256 differs")
@@ -194,13 +194,15 @@ def name_of(store: SnapshotStore, entry: FileEntry) -> str:
 class _Digesting:
     """Computes a file's SHA-256 while it is read."""
 
-    def __init__(self, file: Stream) -> None:
+    def __init__(self, file: Stream, read: Callable[[int], None]) -> None:
         self._file = file
+        self._tell = read
         self.digest = hashlib.sha256()
 
     def read(self, size: int, /) -> bytes:
         data = self._file.read(size)
         self.digest.update(data)
+        self._tell(len(data))
         return data
 
 

@@ -95,7 +95,7 @@ class LmdbTable:
                 version, self._commit_number = _read_meta(transaction, self._folder, generation)
                 self._counts = sizes.unpack(transaction.get(_SIZES), self._commit_number)
             self._is_sealed = version > 1
-            if self._counts is None and self._entries() <= _COUNTED_AT_OPENING:
+            if self._counts is None and self.entries <= _COUNTED_AT_OPENING:
                 self._counts = self._counted()
         self._reader = self._new_reader()
 
@@ -112,7 +112,9 @@ class LmdbTable:
         """What the last ``write`` left; None in a large table that a program without counting has written."""
         return None if self._counts is None else sizes.named(self._counts)
 
-    def _entries(self) -> int:
+    @property
+    def entries(self) -> int:
+        """How many items there are, of whatever kind."""
         with self._environment.begin() as transaction:
             found = (transaction.stat(database)["entries"] for database in (self._records, self._long))
             return sum(found)

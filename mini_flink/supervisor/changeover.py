@@ -40,6 +40,7 @@ from mini_flink.jobs import JobTarget
 from mini_flink.spec import PAUSED, SERVE, STANDBY, TRIAL
 from mini_flink.supervisor.fleet import Fleet
 from mini_flink.supervisor.members import READY, STOPPING, Member, describe_exit
+from mini_flink.supervisor.questions import progress
 from mini_flink.supervisor.words import count
 
 PREPARE, TRACK, COPY, HOLD, FINISH, BUILD = "prepare", "track", "copy", "hold", "finish", "build"
@@ -120,6 +121,7 @@ class Changeover:
         self._held_ms: int | None = None
         self._began_ms = 0
         self._awaited: set[Member] = set()
+        self._awaited_count = 0
         self._retry = False
         self._cancelled = False
         self._refused = 0
@@ -366,9 +368,11 @@ class Changeover:
 
     def _await(self, members: list[Member]) -> None:
         self._awaited = set(members)
+        self._awaited_count = len(self._awaited)
 
     def _has_done(self, member: Member) -> None:
         self._awaited.discard(member)
+        self._tell(progress(self._awaited_count - len(self._awaited), self._awaited_count, "processes"))
         self._advance()
 
     def _advance(self) -> None:
@@ -426,13 +430,15 @@ class Changeover:
             FINISH: wire.FINISHED,
             BUILD: wire.BUILT,
         }
-        if kind == wire.PROBED and self.phase == TRIAL_ASK:
+        if kind == wire.COPYING:
+            self._tell(progress(int(data["items"]), int(data["total"]), "items"))
+        elif kind == wire.PROBED and self.phase == TRIAL_ASK:
             self._take_probed(member, data)
         elif kind == answers.get(self.phase) and "reason" in data:
             self._fail(f"{member.title}: {data['reason']}", EXIT_STORAGE)
         elif kind == answers.get(self.phase):
             self._has_done(member)
-        return kind in (*answers.values(), wire.PROBED)
+        return kind in (*answers.values(), wire.PROBED, wire.COPYING)
 
     def _take_ready(self, member: Member, data: Mapping[str, Any]) -> bool:
         """True if this was said to us alone, and the loop need not hear it."""

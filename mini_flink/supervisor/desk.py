@@ -98,7 +98,8 @@ class Desk:
         if reason:
             question.refuse(reason, help="ask again in a moment")
             return
-        number = self._of_workers.begin([worker.name for worker in workers], question.answer)
+        names = [worker.name for worker in workers]
+        number = self._of_workers.begin(names, question.answer, question.tell)
         fields = {name: question.data.get(name) for name in asked.fields}
         order = {"id": number, "what": question.what, "do": do, **fields}
         self._fleet.send(workers, wire.LOOK, order)

@@ -117,7 +117,9 @@ class DrainDirector:
         records = total(self._fleet.workers, "pending")
         closing = self._drain.phase == CLOSING
         text = words.requests_in_flight(pending) if closing else words.coming_to_rest(records)
-        return {"text": text, "pending": pending, "records": records}
+        members = [*self._fleet.gateways, *self._fleet.workers]
+        missing = [member.title for member in members if member.name in self._drain.awaited]
+        return {"text": f"{text}; {words.still_starting(missing)}", "pending": pending, "records": records}
 
     # --- who says or does what --------------------------------------------------------------------------
 

@@ -52,7 +52,18 @@ class _Open:
 
     waiting: set[str]
     answer: Answer
+    tell: Answer
+    count: int
     told: dict[str, Any] = field(default_factory=dict)
+
+
+def progress(done: int, total: int, unit: str) -> dict[str, Any]:
+    """What an asker is told of how far something is."""
+    return {"progress": {"done": done, "total": total, "unit": unit}}
+
+
+def _nobody(_: Mapping[str, Any]) -> None:
+    """Hears nothing."""
 
 
 class Questions:
@@ -67,10 +78,11 @@ class Questions:
         """Whether no other question may be opened."""
         return len(self._open) >= AT_ONCE
 
-    def begin(self, workers: Iterable[str], answer: Answer) -> int:
-        """Open a question to ``workers``; the number that it carries."""
+    def begin(self, workers: Iterable[str], answer: Answer, tell: Answer = _nobody) -> int:
+        """Open a question to ``workers``; the number that it carries. ``tell`` hears who has answered."""
         self._number += 1
-        self._open[self._number] = _Open(set(workers), answer)
+        asked = set(workers)
+        self._open[self._number] = _Open(asked, answer, tell, len(asked))
         return self._number
 
     def take(self, worker: str, data: Mapping[str, Any]) -> None:
@@ -87,7 +99,10 @@ class Questions:
         for name, value in data.items():
             if name != "id":
                 told[name] = told[name] + value if name in told else value
-        if not question.waiting:
+        if question.waiting:
+            count = question.count
+            question.tell(progress(count - len(question.waiting), count, "workers"))
+        else:
             self._end(data["id"], {"ok": True, **told})
 
     def died(self, worker: str) -> None:

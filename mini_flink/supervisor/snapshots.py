@@ -24,6 +24,7 @@ from mini_flink.snapshots.policy import Policy
 from mini_flink.supervisor.events import EventRing
 from mini_flink.supervisor.fleet import Fleet
 from mini_flink.supervisor.members import READY, Member
+from mini_flink.supervisor.questions import progress
 from mini_flink.supervisor.spec import ServerPlan
 from mini_flink.worker.background import Background
 
@@ -46,6 +47,7 @@ class _Wish:
     kind: SnapshotKind
     location: str
     answer: Answer | None = None
+    tell: Answer | None = None
 
 
 class SnapshotDirector:
@@ -84,9 +86,9 @@ class SnapshotDirector:
         """Where periodic snapshots go."""
         return self._policy.location
 
-    def ask(self, location: str | None, answer: Answer) -> None:
-        """Somebody wants a savepoint; ``answer`` hears the end of it."""
-        self._waiting.append(_Wish(SAVEPOINT, location or self.location, answer))
+    def ask(self, location: str | None, answer: Answer, tell: Answer) -> None:
+        """Somebody wants a savepoint; ``tell`` hears whose parts are stored, ``answer`` the end of it."""
+        self._waiting.append(_Wish(SAVEPOINT, location or self.location, answer, tell))
 
     def step(self, now_ms: int, *, serving: bool) -> None:
         """Begin what is due, give up what takes too long, hear of what was published."""
@@ -157,6 +159,8 @@ class SnapshotDirector:
             return
         self._states.update((packed, None) for packed in data["states"])
         parts = self._rounds.report(member.index, epoch, _part(member.index, data))
+        if self._wish is not None and self._wish.tell is not None:
+            self._wish.tell(progress(len(current.parts), len(self._fleet.workers), "workers"))
         if parts is not None and self._wish is not None:
             duration_ms = now_ms - current.began_ms
             self._publish(self._manifest(self._wish, epoch, parts, duration_ms), self._wish.location)

@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from mini_flink.example_body import example_body
 from mini_flink.graph import JobGraph, RequestOptions
-from mini_flink.supervisor.example_body import example_body
 
 _SHOWN_ROUTES = 4
 _PARAMETER = re.compile(r"{(\w+)(?::(\w+))?}")

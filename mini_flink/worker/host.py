@@ -129,12 +129,13 @@ class Host:
                 self._transport.send(peer, message)
                 crash_point("after_send")
             case Append(number, payload):
-                self.engine.meter.committing()
+                self.engine.meter.committing(number, len(payload))
                 self._log.append(number, payload)
                 crash_point("after_log_write")
                 if not self.engine.durable:
                     self.engine.meter.committed()
             case Sync():
+                self.engine.meter.syncing()
                 self._log.sync()
                 self.engine.meter.committed()
                 crash_point("before_send")
@@ -244,4 +245,4 @@ class Host:
             if not outcomes:
                 return
             for outcome in outcomes:
-                self._take_outcome(outcome.name, outcome.error, 0.0)
+                self._take_outcome(outcome.name, outcome.error, self._now)

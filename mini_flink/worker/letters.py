@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from mini_flink import keys, values, wire
-from mini_flink.errors import EXIT_TRY_AGAIN, DecodeError
+from mini_flink import wire
+from mini_flink.errors import EXIT_TRY_AGAIN
+from mini_flink.worker import preview
 from mini_flink.worker.host import Host
 
 VALUE_LIMIT = 200
@@ -77,8 +78,8 @@ def shown(worker: int, letter: Mapping[str, Any], limit: int = VALUE_LIMIT) -> d
         "failed_at": failed_at.isoformat(timespec="milliseconds"),
         "error_id": letter["error_id"],
         "operator": letter["operator"],
-        "key": _text(keys.decode_key, letter["key"], limit),
-        "value": _text(values.decode, letter["value"], limit),
+        "key": _text(letter["key"], limit),
+        "value": _text(letter["value"], limit),
         "error": f"{error['type']}: {error['message']}",
         "frames": error.get("frames", []),
         "request_id": letter["request_id"],
@@ -86,12 +87,6 @@ def shown(worker: int, letter: Mapping[str, Any], limit: int = VALUE_LIMIT) -> d
     }
 
 
-def _text(decode: Callable[[bytes], Any], data: bytes | None, limit: int) -> str:
-    """A key or value to read; classes of the job are not known here: such a value is shown in hexadecimal."""
-    if data is None:
-        return ""
-    try:
-        text = repr(decode(data))
-    except DecodeError:
-        text = data.hex()
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+def _text(data: bytes | None, limit: int) -> str:
+    """A key or value to read."""
+    return "" if data is None else str(preview.of_value(data, limit)["text"])

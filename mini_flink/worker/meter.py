@@ -121,8 +121,11 @@ class WorkerMeter:
         self._records.observe(len(ran))
         self._batch_began, self._ran = began, ran
 
-    def committing(self) -> None:
+    def committing(self, number: int, size: int) -> None:  # noqa: ARG002 - the seconds are what counts here
         self._began_s = time.monotonic()
+
+    def syncing(self) -> None:
+        """Part of the commit."""
 
     def committed(self) -> None:
         now = time.monotonic()

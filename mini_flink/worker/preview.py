@@ -17,15 +17,17 @@ from mini_flink.errors import DecodeError
 from mini_flink.value_classes import Plain
 from mini_flink.values import decode_many_plain, decode_plain
 
+DECODE_BYTES = 64 * 1024
 DECODE_TIMES = 64
-"""What is so many times longer than what is shown of it is not decoded: that would take a while."""
+"""What is longer than this, and so many times longer than what is shown of it, is not decoded: it would take
+a while."""
 _UNSHOWABLE = (ValueError, RecursionError)
 """Nested deeper, or a number longer, than Python writes."""
 
 
 def of_value(data: bytes, limit: int) -> dict[str, Any]:
     """A value, a reduction or an accumulator."""
-    if len(data) > DECODE_TIMES * limit:
+    if len(data) > max(DECODE_BYTES, DECODE_TIMES * limit):
         return _hexadecimal(data, limit)
     try:
         return shown(decode_plain(data), limit)

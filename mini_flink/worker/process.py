@@ -38,6 +38,7 @@ from mini_flink.progress import Page
 from mini_flink.spec import PAUSED, TRIAL, ProcessSpec, check_fingerprint
 from mini_flink.state.lmdb import LmdbTable
 from mini_flink.state.log import FileLog
+from mini_flink.tracing.opening import open_tracing
 from mini_flink.transport.zmq import ZmqTransport
 from mini_flink.worker import keyed, letters
 from mini_flink.worker.background import ThreadBackground
@@ -117,6 +118,11 @@ class WorkerProcess:
         metrics.asking = self._page.ask
         self._publisher = Publisher(beside(spec.page_path), metrics)
         self._state_bytes = metrics.gauge(STATE_BYTES, help="What the table takes of its file.")
+        self._tracing = (
+            None
+            if spec.mode == TRIAL
+            else open_tracing(self._settings, plan.job_name, spec.name, spec.incarnation, console.event)
+        )
         self._background = ThreadBackground()
         self._devices = self._open_devices()
         self._worker = Worker(
@@ -129,6 +135,7 @@ class WorkerProcess:
             console.event,
             self._captured,
             metrics,
+            self._tracing,
         )
         self._told_failure: dict[str, Any] | None = None
         self._copying = ThreadBackground()
@@ -365,6 +372,8 @@ class WorkerProcess:
         self._publish_metrics(time.monotonic())  # while table and functions, whose gauges it asks, are open
         clean = self._worker.close()
         self._publish(time.monotonic())
+        if self._tracing is not None:
+            self._tracing.close()
         self._page.idle()
         self._lock.release()
         return clean

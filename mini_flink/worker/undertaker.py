@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from mini_flink import ids, keys, values, wire
@@ -18,8 +18,9 @@ LETTER_FORMAT = 1
 class Undertaker:
     """Buries the failed records of one worker. ``say`` prints.
 
-    ``uids`` names operators by their numbers, ``locations`` says where those of this job were made. With
-    ``explains`` the client hears what the log does.
+    ``uids`` names operators by their numbers, ``locations`` says where those of this job were made,
+    ``trace_id`` which trace the record at hand belongs to. With ``explains`` the client hears what the log
+    does.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class Undertaker:
         say: Say,
         *,
         explains: bool = False,
+        trace_id: Callable[[], str] = str,
     ) -> None:
         self._worker = worker
         self._incarnation = incarnation
@@ -41,6 +43,7 @@ class Undertaker:
         self._locations = locations
         self._log = log
         self._say = say
+        self._trace_id = trace_id
         self._explains = explains
         self._count = 0
         self.last: dict[str, Any] | None = None
@@ -57,7 +60,8 @@ class Undertaker:
         request_id = self._request_id(record)
         key = _key_text(record.key)
         made = error.location or self._locations.get(record.stage)
-        self._tell(self._log.record(Failure(operator, cause, key, request_id, error_id, made), now_ms))
+        failure = Failure(operator, cause, key, request_id, error_id, made, self._trace_id())
+        self._tell(self._log.record(failure, now_ms))
         letter = self._letter(record, error_id, operator, describe(cause, made), now_ms)
         return Burial(error_id, operator, letter, self._explain(record, cause, key, made))
 

@@ -22,11 +22,13 @@ from mini_flink.operators.runtime import Task, build_task
 from mini_flink.plan import Plan
 from mini_flink.state.base import CommitLog, Table
 from mini_flink.state.sizes import Sizes
+from mini_flink.tracing.base import Tracing
 from mini_flink.transport.base import Transport
 from mini_flink.worker.background import Background
 from mini_flink.worker.host import Capture, Host, release
 from mini_flink.worker.meter import WorkerMeter
 from mini_flink.worker.registry import Registry
+from mini_flink.worker.tracing import WorkerTracer
 from mini_flink.worker.undertaker import Undertaker
 
 
@@ -84,12 +86,14 @@ class Worker:
         say: Say,
         captured: Callable[[Capture], None] = release,
         metrics: Metrics | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self._metrics = metrics or Metrics(lambda text: say("warn", text, name="metrics.unpublished"))
         self.meter = WorkerMeter(self._metrics)
         self.plan = plan
         self.place = place
         self._devices = devices
+        tracer = None if tracing is None else WorkerTracer(tracing, self.meter, plan, place.folder_id)
         failures = FailureLog(full_trace=settings.full_trace)
         self.undertaker = Undertaker(
             place.index,
@@ -100,6 +104,7 @@ class Worker:
             failures,
             say,
             explains=settings.dev,
+            trace_id=str if tracer is None else tracer.current_trace_id,
         )
         self.engine = Engine(
             identity,
@@ -112,7 +117,8 @@ class Worker:
             clock=time.monotonic,
             durable=settings.durability == "disk",
             poison=place.poison,
-            meter=self.meter,
+            meter=tracer or self.meter,
+            tracer=tracer,
         )
         self.host = Host(
             self.engine,

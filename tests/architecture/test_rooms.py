@@ -19,6 +19,7 @@ OWNERS = {
     "lmdb": ("state.lmdb",),
     "msgpack": ("snapshots.item_file", "state.layout", "values*", "wire"),
     "msgspec": ("json_codec", "value_classes"),
+    "opentelemetry": ("tracing.otel",),
     "prometheus_client": ("admin.*",),
     "rich": ("cli.top_live", "cli.top_view"),
     "setproctitle": (
@@ -35,7 +36,13 @@ OWNERS = {
 }
 """The modules that may import a dependency."""
 
-IMPORTED_AS = {"prometheus-client": "prometheus_client", "pyzmq": "zmq"}
+IMPORTED_AS = {
+    "opentelemetry-api": "opentelemetry",
+    "opentelemetry-exporter-otlp-proto-http": "opentelemetry",
+    "opentelemetry-sdk": "opentelemetry",
+    "prometheus-client": "prometheus_client",
+    "pyzmq": "zmq",
+}
 
 HTTP = {"starlette", "uvicorn", "httptools", "h11", "uvloop"}
 LINUX_ONLY = {"fcntl", "resource", "termios", "pwd", "grp", "uvloop", "lmdb", "zmq", "setproctitle"}
@@ -84,7 +91,8 @@ def test_a_dependency_is_imported_by_its_owner_only(module: str) -> None:
 
 def test_every_dependency_is_declared_and_used() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = project["dependencies"] + project["optional-dependencies"]["remote"]
+    extras = project["optional-dependencies"]
+    wanted = project["dependencies"] + extras["remote"] + extras["tracing"]
     declared = {re.split(r"[>=<;\[ ]", one)[0] for one in wanted}
     assert {IMPORTED_AS.get(name, name) for name in declared} == set(OWNERS)
     assert set(OWNERS) == set().union(*(outside(module) for module in MODULES))
@@ -134,8 +142,9 @@ def test_the_screen_of_top_is_loaded_by_top_alone() -> None:
 
 
 def test_what_is_optional_is_loaded_only_where_it_is_asked_for() -> None:
-    loaded = loaded_by("import mini_flink.snapshots.catalog, mini_flink.worker.process")
-    assert "fsspec" not in loaded
+    used = "mini_flink.snapshots.catalog", "mini_flink.worker.process", "mini_flink.gateway.process"
+    loaded = loaded_by(f"import {', '.join(used)}, mini_flink.runners.server")
+    assert {name.split(".")[0] for name in loaded} & {"fsspec", "opentelemetry"} == set()
 
 
 def test_importing_the_package_loads_nothing_else_of_it() -> None:

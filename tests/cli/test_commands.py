@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mini_flink import __version__
-from mini_flink.cli import units
+from mini_flink import __version__, units
 from mini_flink.cli.output import print_report, print_table, table
 from mini_flink.cli.overview import BEGINS, COMMANDS
 from mini_flink.config import OPTIONS
@@ -80,7 +79,17 @@ def test_the_help_of_the_program(words):
 
 
 @pytest.mark.parametrize(
-    "words", [["serve"], ["check"], ["status"], ["dead-letters"], ["dead-letters", "list"]]
+    "words",
+    [
+        ["serve"],
+        ["check"],
+        ["status"],
+        ["dead-letters"],
+        ["dead-letters", "list"],
+        ["state"],
+        ["state", "get"],
+        ["state", "scan"],
+    ],
 )
 def test_the_help_of_a_command_begins_with_an_example(words):
     done = run(*words, "--help")

@@ -1,4 +1,4 @@
-"""A terminal for the reader of README.md: a folder, a shell, and a second shell in which a server runs."""
+"""A terminal for a reader: a folder, a shell, and a second shell in which a server runs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.docs.guide import ROOT
@@ -18,6 +19,7 @@ SHELL = shutil.which("bash")
 LIMIT_S = 120.0
 _NOT_COPIED = shutil.ignore_patterns(".*", "__pycache__", "dist", "build", "results", "*.egg-info")
 _ACTIVATE = ". .venv/bin/activate"
+_CHANGE = re.compile(r"cd (\S+)")
 
 
 def free_port() -> int:
@@ -35,36 +37,58 @@ def link_dependencies(folder: Path) -> None:
                 (folder / installed.name).symlink_to(installed)
 
 
-class Terminal:
-    """Port 7071 of the text is a free one here."""
+def clone(folder: Path) -> Terminal:
+    """Where the reader of README.md begins: a fresh clone, and an installation that needs no network."""
+    shutil.copytree(ROOT, folder / "clone", ignore=_NOT_COPIED)
+    link_dependencies(folder / "dependencies")
+    variables = {
+        "PYTHONPATH": str(folder / "dependencies"),
+        "PIP_NO_BUILD_ISOLATION": "0",  # pip's way to say: without isolation
+        "PIP_NO_INDEX": "1",
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    }
+    return Terminal(folder / "clone", folder / "log", variables)
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder / "clone"
-        self.port = free_port()
-        self._log = folder / "log"
+
+def workplace(folder: Path) -> Terminal:
+    """Where the reader of a guide begins: an empty folder, and mini_flink in the environment."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    (folder / "work").mkdir()
+    variables = {"PATH": path, "PYTHONPATH": str(ROOT), "MINI_FLINK_GATEWAYS": "1"}  # one is quicker to start
+    return Terminal(folder / "work", folder / "log", variables)
+
+
+class Terminal:
+    """Ports 7071 and 7072 of the text are free ones here."""
+
+    def __init__(self, folder: Path, log: Path, variables: Mapping[str, str]) -> None:
+        self.folder = folder
+        self.ports = {":7071": f":{free_port()}", ":7072": f":{free_port()}"}
+        self._log = log
         self._prefix = ""
         self._server: subprocess.Popen[bytes] | None = None
-        shutil.copytree(ROOT, self.folder, ignore=_NOT_COPIED)
-        link_dependencies(folder / "dependencies")
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("MINI_FLINK_")},
-            "MINI_FLINK_PORT": str(self.port),
+            "MINI_FLINK_PORT": self.ports[":7071"][1:],
+            "MINI_FLINK_ADMIN_PORT": self.ports[":7072"][1:],
             "MINI_FLINK_LOG": "text",  # the words for people, also where this runs in a container
-            "PYTHONPATH": str(folder / "dependencies"),
-            "PIP_NO_BUILD_ISOLATION": "0",  # pip's way to say: without isolation
-            "PIP_NO_INDEX": "1",
-            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            **variables,
         }
 
     def here(self, text: str) -> str:
-        """The text with this terminal's port."""
-        return text.replace(":7071", f":{self.port}")
+        """The text with this terminal's ports."""
+        for written, own in self.ports.items():
+            text = text.replace(written, own)
+        return text
 
     def write(self, name: str, text: str) -> None:
         (self.folder / name).write_text(text)
 
     def run(self, command: str, **variables: str) -> str:
-        """What a command prints; it must succeed."""
+        """What a command prints; it must succeed. What ``cd`` does lasts."""
+        if found := _CHANGE.fullmatch(command):
+            self.folder /= found[1]
+            return ""
         if command == _ACTIVATE:
             self._prefix = f"{_ACTIVATE}; "
         done = subprocess.run(

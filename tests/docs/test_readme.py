@@ -3,40 +3,30 @@
 from __future__ import annotations
 
 import re
-import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from mini_flink.config import BY_NAME, OPTIONS
-from tests.docs.guide import README, ROOT, Block, blocks, inline_commands, pattern
-from tests.docs.terminal import SHELL, Terminal
+from tests.docs.follow import SERVED, follow, needs
+from tests.docs.guide import PAGES, README, ROOT, blocks, inline_commands
+from tests.docs.terminal import SHELL, Terminal, clone
 
 TEXT = README.read_text()
-PAGES = sorted((ROOT / "mini_flink" / "docs").glob("*.md"))
-"""They go on where the README ends."""
 OTHER_FLAGS = {"--help", "--json", "--restore"}
-QUICK_TEST = "tests/api/test_common.py"
-SERVED = r"^  Ready   http"
 LOCAL = r" in this one process\.$"
-
-needs_tools = pytest.mark.skipif(
-    sys.platform != "linux" or not all(map(shutil.which, ("bash", "curl", "sed"))),
-    reason="needs Linux, bash, curl and sed",
-)
 
 
 @pytest.fixture
 def terminal(tmp_path: Path) -> Iterator[Terminal]:
     assert SHELL is not None
-    terminal = Terminal(tmp_path)
+    terminal = clone(tmp_path)
     yield terminal
     terminal.close()
 
 
-@needs_tools
+@needs()
 @pytest.mark.timeout(600)
 def test_a_reader_sees_what_is_written(terminal: Terminal) -> None:
     for block in blocks(TEXT):
@@ -52,33 +42,6 @@ def test_a_reader_sees_what_is_written(terminal: Terminal) -> None:
         else:
             assert terminal.run(command), f"{command} prints nothing"
     terminal.stop()
-
-
-def follow(terminal: Terminal, block: Block) -> None:
-    """Do what a block shows."""
-    if block.language == "python":
-        assert block.file, f"a file without a name: {block.text}"
-        terminal.write(block.file, block.text)
-    elif block.language == "log":
-        terminal.until(pattern(terminal.here(block.text)).pattern)
-    else:
-        assert block.language == "console"
-        for command, printed in block.commands():
-            enter(terminal, command, terminal.here(printed))
-
-
-def enter(terminal: Terminal, command: str, printed: str) -> None:
-    """Type a command, and compare."""
-    if "mini_flink serve" in command:
-        terminal.serve(command, SERVED)
-        terminal.until("Ctrl-C$")
-        assert pattern(printed).search(terminal.log), f"{command}:\n{terminal.log}"
-        return
-    # All tests, of which this is one, would not come to an end.
-    variables = {"PYTEST_ADDOPTS": QUICK_TEST} if command.endswith("-m pytest") else {}
-    found = terminal.run(command, **variables)
-    if printed:
-        assert pattern(printed).fullmatch(found), f"{command}:\n{found}\ninstead of\n{printed}"
 
 
 def test_it_can_be_read_in_one_go() -> None:

@@ -16,7 +16,7 @@ from mini_flink.asking import RefusedError
 from mini_flink.errors import EXIT_TRY_AGAIN
 from mini_flink.key_text import written
 from mini_flink.keys import encode_key
-from mini_flink.runners.keyed_state import get, scan
+from mini_flink.runners import keyed_state
 from tests.e2e.client import Exchange, Load, post, post_all
 from tests.e2e.commands import kill_everything, run
 from tests.e2e.conftest import Serve
@@ -51,6 +51,18 @@ def ones(connection: int) -> Iterator[dict[str, Any]]:
 
 def put_load_on(server: Server) -> Load:
     return Load(lambda: server.url, "/keep", [ones(each) for each in range(CONNECTIONS)]).start()
+
+
+def get(folder: str, key: str, operator: str, state: str | None = None) -> dict[str, Any]:
+    """As the command does it."""
+    with keyed_state.opened(folder) as tell:
+        return keyed_state.get(tell, key, operator, state)
+
+
+def scan(folder: str, operator: str, **which: Any) -> dict[str, Any]:
+    """As the command does it."""
+    with keyed_state.opened(folder) as tell:
+        return keyed_state.scan(tell, operator, **which)
 
 
 def told(server: Server, key: str) -> dict[str, Any]:
@@ -133,6 +145,9 @@ def test_what_is_told_is_what_is_committed(serve: Serve) -> None:
     assert before[0]["key_group"] == get(str(server.data_dir), "k0", "keep")["owners"][0]["key_group"]
     exchanges = load.stop()
     check(server, exchanges)
+    assert run(server, "drain").code == 0
+    check(server, exchanges)  # who lets nobody in is looked at all the same
+    assert run(server, "resume").code == 0
     load = put_load_on(server)
     load.until_done(100)
     kill_everything(server)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import uvloop
 
 from mini_flink.gateway.app import GatewayApp
-from mini_flink.gateway.port import JSON_HEADERS, Answer, Done, Refused
+from mini_flink.gateway.port import JSON_HEADERS, Answer, Done, Refused, Trace
 from mini_flink.gateway.routes import SourceRoute
 from mini_flink.gateway.server import HttpServer
 
@@ -53,7 +53,9 @@ class Echo:
         self.answers: dict[int, Answer] = {}
         self.error: Exception | None = None
 
-    def submit(self, source: int, value: Any, timestamp_ms: int, done: Done) -> None:
+    def submit(
+        self, source: int, value: Any, timestamp_ms: int, done: Done, trace: Trace | None = None
+    ) -> None:
         if self.error is not None:
             raise self.error
         assert abs(timestamp_ms - time.time() * 1000) < 5000
@@ -66,7 +68,12 @@ class Echo:
             self.loop.call_soon(done, answer)
 
     def submit_request(
-        self, source: int, make_value: Callable[[str], Any], timestamp_ms: int, done: Done
+        self,
+        source: int,
+        make_value: Callable[[str], Any],
+        timestamp_ms: int,
+        done: Done,
+        trace: Trace | None = None,
     ) -> None:
         self.submit(source, make_value(f"request-{len(self.submitted) + 1}"), timestamp_ms, done)
 

@@ -15,6 +15,7 @@ from mini_flink.gateway.access_log import LINES_A_SECOND, AccessLog
 from mini_flink.gateway.bodies import Incoming
 from mini_flink.gateway.dev import SECRETS, DevDoor
 from mini_flink.gateway.port import JSON_HEADERS, Answer, Done
+from mini_flink.gateway.routes import SourceRoute
 
 HOSTILE = (
     """"><script>alert(1)</script><img src=x onerror='alert(2)'>&amp;</pre></style><a href="javascript:3">"""
@@ -35,8 +36,8 @@ BROWSER = (b"accept", b"text/html,application/xhtml+xml,application/xml;q=0.9,*/
 DOOR = DevDoor("http://127.0.0.1:7072", None)
 
 
-def shown(answer: Answer, *headers: tuple[bytes, bytes], body: str = "") -> dict[str, Any]:
-    presented = DOOR.present(answer, headers, body)
+def shown(answer: Answer, *headers: tuple[bytes, bytes]) -> dict[str, Any]:
+    presented = DOOR.present(answer, headers)
     assert (b"content-type", b"application/problem+json") in presented.headers
     content: dict[str, Any] = json.loads(presented.body)
     return content
@@ -109,7 +110,18 @@ def test_the_names_of_this_host(host: bytes) -> None:
 
 def test_a_wrong_body_hears_what_is_taken_and_a_wrong_path_hears_of_the_routes() -> None:
     bad = problem.bad_body("a JSON object is due, this is an array", 1, 1)
-    assert shown(bad, LOCAL, body="dict")["expected"] == "a JSON object"
+    door = DevDoor("", None, {1: '{"key":1}', 2: "{}"})
+    for source, body, expected in (
+        (1, "dict", 'a JSON object, such as {"key":1}'),
+        (2, "dict", "a JSON object"),
+        (1, "object", "any JSON"),
+        (1, "request", "any JSON, or no body"),
+    ):
+        answers: list[Answer] = []
+        incoming = Incoming("POST", "/total", {}, b"", (LOCAL,), b"[]")
+        let_in = door.looks_on(lambda _, done: done(bad), SourceRoute(source, "/total", body=body))
+        let_in(incoming, answers.append)
+        assert json.loads(answers[0].body)["expected"] == expected
     lost = problem.not_found(["POST /total", f"GET /{HOSTILE}"])
     assert shown(lost, LOCAL)["inputs"] == ["POST /total", f"GET /{HOSTILE}"]
     page = Seen(DOOR.present(lost, (LOCAL, BROWSER)).body)
@@ -134,8 +146,9 @@ def test_a_line_a_request_with_its_key() -> None:
         waiting.append(done)
 
     incoming = Incoming("POST", "/total\x1b[2J", {}, b"a=\x1b", (LOCAL,), b"{}")
-    door.looks_on(take, "dict")(incoming, lambda _: None)
-    door.looks_on(lambda _, done: done(problem.timeout()), "dict")(incoming, lambda _: None)
+    route = SourceRoute(1, "/total")
+    door.looks_on(take, route)(incoming, lambda _: None)
+    door.looks_on(lambda _, done: done(problem.timeout()), route)(incoming, lambda _: None)
     waiting.pop()(Answer(200, JSON_HEADERS, b"{}"))
     door.refused("GET", "/nowhere", (LOCAL,), problem.not_found([]))
     assert [line.split("   ")[1] for line in said] == ["504", "200", "404"]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mini_flink.values import encode
-from mini_flink.worker import preview
+from mini_flink.worker import letters, preview
 
 LIMIT = 1024
 
@@ -96,3 +96,17 @@ def test_a_map_is_shown_as_far_as_it_fits() -> None:
     assert not few["cut"]
     assert many["cut"]
     assert len(many["text"]) == LIMIT
+
+
+def test_a_dead_letter_is_shown_without_code_of_the_job_too() -> None:
+    letter = {
+        "failed_ms": 0,
+        "error_id": "0-1-1",
+        "operator": "total",
+        "key": encode("a"),
+        "value": encode(Order("tea", 2)),
+        "error": {"type": "KeyError", "message": "'amount'"},
+        "request_id": "",
+    }
+    row = letters.shown(0, letter)
+    assert (row["key"], row["value"]) == ("'a'", "Order(item='tea', count=2)")

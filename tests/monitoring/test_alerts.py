@@ -56,6 +56,7 @@ INTERVAL = series("mini_flink_snapshot_interval_seconds")
 LAST = series("mini_flink_snapshot_last_timestamp_seconds")
 FAILED = series("mini_flink_snapshots_failed_total")
 LETTERS = series("mini_flink_worker_dead_letters_total", **W0)
+LEFT = series("mini_flink_dead_letters_present", **W0)
 FULL = series("mini_flink_worker_storage_full", **W0)
 DISK = series("mini_flink_disk_used_ratio")
 REFUSED = series("mini_flink_gateway_refused_total", process="g0")
@@ -88,6 +89,7 @@ HEALTHY: Mapping[str, str] = {
     LAST: counter(STEP_S),
     FAILED: gauge(0),
     LETTERS: gauge(0),
+    LEFT: gauge(0),
     FULL: gauge(0),
     DISK: gauge(0.6),
 }
@@ -144,6 +146,8 @@ CASES = [
     case("a snapshot fails", {FAILED: late(1)}, 12, "SnapshotsFail"),
     case("records fail", {LETTERS: late(3)}, 12, "DeadLetters"),
     case("records failed long ago", {LETTERS: late(3)}, 25),
+    case("nobody looks after them", {**QUIET, LEFT: gauge(3)}, 25 * 60, "DeadLettersLeft"),
+    case("they lie since yesterday evening", {**QUIET, LEFT: gauge(3)}, 12 * 60),
     case("no space", {FULL: gauge(1)}, 1, "StorageFull"),
     case("hardly any space", {DISK: gauge(0.95)}, 10, "DiskNearlyFull"),
     case("it fills by 2 % an hour", {**QUIET, DISK: f"0.55+{0.02 / 12}x400"}, 500, "DiskFillsUp"),

@@ -18,9 +18,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from mini_flink.monitoring import dashboard, files
 from tests.docs.terminal import free_port
 from tests.e2e.client import post_all
-from tests.e2e.server import JOBS, LIMIT_S, Server
+from tests.e2e.server import LIMIT_S, Server
 from tests.monitoring.test_files import rules
 
+JOB = Path(__file__).with_name("watched.py")
 PROMETHEUS = shutil.which("prometheus")
 OF_PROMETHEUS = {"job", "instance", "le"}
 """Labels that Prometheus adds by itself, and that of a histogram's buckets."""
@@ -37,7 +38,7 @@ _LABEL = re.compile(r"(\w+) ?(?:=~|!=|!~|=)")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("monitored")
     options = ("--workers", "2", "--gateways", "1", "--snapshot-interval-s", "1", "--admin-port", "0")
-    server = Server(folder, JOBS / "measured.py", *options, environment={"MINI_FLINK_ADMIN": "true"})
+    server = Server(folder, JOB, *options, environment={"MINI_FLINK_ADMIN": "true"})
     yield server.start()
     server.clean_up()
 
@@ -72,7 +73,12 @@ def put_load_on(server: Server) -> None:
 
 def test_metrics_and_labels_that_are_asked_for_exist(server: Server, page: str) -> None:
     put_load_on(server)
-    wanted = {"mini_flink_snapshot_last_size_bytes", "mini_flink_requests_total", "mini_flink_process_up"}
+    wanted = {
+        "mini_flink_operator_state_bytes",
+        "mini_flink_process_up",
+        "mini_flink_requests_total",
+        "mini_flink_snapshot_last_size_bytes",
+    }
     known = until(lambda: (now := scraped(page)).keys() >= wanted and now, "all is published")
     for expression in [*QUERIES, *(rule["expr"] for rule in rules())]:
         labels = set(OF_PROMETHEUS)

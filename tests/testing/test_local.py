@@ -131,6 +131,14 @@ def test_a_job_file_is_named_for_serve(tmp_path: Path) -> None:
 
 
 @needs_curl
+def test_what_a_failure_shows_to_clients_is_for_serve_only(tmp_path: Path) -> None:
+    with running(TOTAL, tmp_path, MINI_FLINK_DEV="true") as job:
+        answer = curl(f"{job.url}/total", "-d", '{"key":"k17"}')
+        assert '"code":"record-failed"' in answer
+        assert "amount" not in answer
+
+
+@needs_curl
 def test_a_failing_record_is_told_with_the_users_line(tmp_path: Path) -> None:
     with running(TOTAL, tmp_path) as job:
         assert '"code":"record-failed"' in curl(f"{job.url}/total", "-d", '{"key":"k17"}')

@@ -30,11 +30,17 @@ const follow = async (id) => {
   }
 };
 
-// A retry is over when it is known what has failed again: that is told apart from what was retried.
+// What a retry has run may fail again a little later: it is counted apart, and for a while.
+const LOOKS_MS = [500, 2000, 6000];
+const settled = new Set();
 const settle = async (op) => {
-  if (op.kind !== "dlq_retry" || op.state !== "done" || op.again !== undefined) return;
-  const { dead_letters: letters } = await api("deadletters").catch(() => ({ dead_letters: null }));
-  feed.keepOp({ id: op.id, again: letters && failedAgain(letters, op.ts).length });
+  if (op.kind !== "dlq_retry" || op.state !== "done" || settled.has(op.id)) return;
+  settled.add(op.id);
+  for (const wait of LOOKS_MS) {
+    await new Promise((resolve) => setTimeout(resolve, wait));
+    const again = await failedAgain(op.ts).catch(() => null);
+    if (again !== null) feed.keepOp({ id: op.id, again });
+  }
 };
 
 const argsOf = (kind, given, form, plan) => {

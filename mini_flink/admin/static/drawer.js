@@ -2,7 +2,7 @@
 import { useEffect, useRef } from "preact/hooks";
 import { NONE, UNKNOWN, bytes, count, micros, millis, stateOf, percent, rate, shorten, text, took } from "./format.js";
 import { html } from "./html.js";
-import { groups } from "./letters.js";
+import { titleOf, whenOf } from "./letters.js";
 import { Copy, Facts, Problem, State, Table, Tabs, useAsked, useSteady } from "./parts.js";
 import { Chart, Spark, spanOf } from "./spark.js";
 
@@ -51,23 +51,23 @@ const Subtasks = ({ node }) => {
   if (node.in_gateway) return html`<p class="empty">Runs in the gateways; it has no subtasks of its own.</p>`;
   const rows = steady.map((each) => ({
     key: each.part,
-    cells: [`p${each.part}`, text(each.process), html`<span class="share"><${Bar} share=${each.busy} /> ${percent(each.busy)}</span>`, rate(each.in), rate(each.out), count(each.failures), hasState(node) ? bytes(each.state_bytes) : NONE],
+    cells: [`p${each.part}`, text(each.process), html`<span class="share"><${Bar} share=${each.busy} /> ${percent(each.busy)}</span>`, rate(each.in), rate(each.out), count(each.failures)],
   }));
   return html`${asked.error ? html`<${Problem}>${asked.error}<//>` : ""}
-    <div ref=${place}><${Table} caption="Subtasks, the busiest first" columns=${["Subtask", "Worker", "Busy", "In", "Out", "Failures", "State"]} rows=${rows} empty="Nothing is known of its subtasks yet." /></div>`;
+    <div ref=${place}><${Table} caption="Subtasks, the busiest first" columns=${["Subtask", "Worker", "Busy", "In", "Out", "Failures"]} rows=${rows} empty="Nothing is known of its subtasks yet." /></div>`;
 };
 
 const Errors = ({ node }) => {
-  const asked = useAsked(`deadletters?operator=${encodeURIComponent(node.id)}`, 5000);
-  const found = groups(asked.content?.dead_letters ?? []);
+  const asked = useAsked(`nodes/${encodeURIComponent(node.id)}/errors`, 5000);
+  const [steady, place] = useSteady(asked.content?.errors ?? [], (group) => group.group);
   return html`${asked.error ? html`<${Problem}>${asked.error}<//>` : ""}
-    ${asked.content && found.length === 0 ? html`<p class="empty">● No dead letters of this operator.</p>` : ""}
-    ${found.map((group) => {
-      const trace = [...group.last.frames, group.last.error].join("\n");
-      return html`<section class="group" key=${group.id}><h3>${group.title} <span class="many">×${count(group.letters.length)}</span></h3>
-        <p class="soft">${group.when} <${Copy} text=${trace} /></p><pre tabindex="0">${trace}</pre></section>`;
-    })}
-    ${found.length > 0 ? html`<p><a href="#/deadletters">Retry, export or drop them</a></p>` : ""}`;
+    ${asked.content && steady.length === 0 ? html`<p class="empty">● No dead letters of this operator.</p>` : ""}
+    <div ref=${place}>${steady.map((group) => {
+      const trace = group.traceback.join("\n");
+      return html`<section class="group" key=${group.group}><h3>${titleOf(group)} <span class="many">×${count(group.count)}</span></h3>
+        <p class="soft">${whenOf(group)} <${Copy} text=${trace} /></p><pre tabindex="0">${trace}</pre></section>`;
+    })}</div>
+    ${steady.length > 0 ? html`<p><a href="#/deadletters">Retry, export or drop them</a></p>` : ""}`;
 };
 
 const Latency = ({ node, now }) => {

@@ -6,6 +6,7 @@ import { feed } from "./feed.js";
 import { Flow } from "./flow.js";
 import { count, level } from "./format.js";
 import { html } from "./html.js";
+import { Keys } from "./keys.js";
 import { DeadLetters } from "./letters.js";
 import { Latency, Processes, Snapshots } from "./views.js";
 
@@ -16,6 +17,7 @@ const VIEWS = {
   processes: ["Processes", Processes],
   snapshots: ["Snapshots", Snapshots],
   deadletters: ["Dead letters", DeadLetters],
+  keys: ["Keys", Keys],
   actions: ["Actions", Actions],
 };
 const SPOKEN_MS = 10_000;

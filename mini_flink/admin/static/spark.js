@@ -58,7 +58,7 @@ export const Chart = ({ series, span, write, label }) => {
   const top = roundUp(Math.max(...lines.flatMap(([, found]) => found.flat()).map(({ value }) => value), 0));
   const isEmpty = lines.every(([, found]) => found.length === 0);
   return html`<figure class="chart">
-    <div class="scale" aria-hidden="true">${[1, 0.5, 0].map((share) => html`<span key=${share}>${isEmpty ? "" : write(top * share)}</span>`)}</div>
+    <div class="scale" aria-hidden="true">${[1, 0.5, 0].map((share) => html`<span key=${share}>${isEmpty ? "" : share === 0 ? "0" : write(top * share)}</span>`)}</div>
     <svg viewBox="0 0 ${size.width} ${size.height}" preserveAspectRatio="none" role="img" aria-label=${label}>
       ${[0, 0.5, 1].map((share) => html`<line key=${share} class="axis" x1="0" x2=${size.width} y1=${2 + (size.height - 4) * share} y2=${2 + (size.height - 4) * share} />`)}
       ${lines.map(([name, found], line) => found.map((run, at) => html`<polyline key=${`${name}${at}`} class="line${line}" points=${place(run, span, top, size)} vector-effect="non-scaling-stroke" />`))}

@@ -39,13 +39,13 @@ export const Processes = ({ state }) => {
   const rows = (state.tick?.procs ?? []).map((each) => ({
     key: each.id,
     cells: [
-      each.id, html`<${State} state=${stateOf(each)} data-process=${each.id} />`, text(each.role), each.pid ? text(each.pid) : NONE, percent(each.cpu), bytes(each.rss), count(each.restarts), count(each.restarts_1h),
-      each.last_exit ?? NONE, seconds(each.uptime_s), each.role === "supervisor" || each.role === "admin" ? NONE : millis(each.hb_ms), unlessWorker(each, percent(each.busy)), unlessWorker(each, bytes(each.state_bytes)), html`<span class="long">${each.why || NONE}</span>`,
+      each.role === "worker" || each.role === "gateway" ? `${each.role} ${each.index}` : each.role, html`<${State} state=${stateOf(each)} data-process=${each.id} />`, percent(each.cpu), bytes(each.rss), count(each.restarts), count(each.restarts_1h),
+      each.last_exit ?? NONE, seconds(each.uptime_s), unlessWorker(each, millis(each.hb_ms)), unlessWorker(each, percent(each.busy)), unlessWorker(each, bytes(each.state_bytes)), each.pid ? text(each.pid) : NONE, html`<span class="long">${each.why || NONE}</span>`,
     ],
   }));
-  const columns = ["Process", "State", "Role", "PID", "CPU", "Memory", "Restarts", "In 1 h", "Last exit", "Uptime", "Heard of", "Busy", "State size", "Why"];
+  const columns = ["Process", "State", "CPU", "Memory", "Restarts", "In 1 h", "Last exit", "Uptime", "Heard of", "Busy", "State size", "PID", "Why"];
   return html`<h1>Processes</h1>
-    <p>CPU is of one core. "Heard of" is how long ago a process has last shown that it is alive.</p>
+    <p>CPU is of one core. "Heard of" is how long ago a worker has last got on with its work.</p>
     <${Table} caption="Processes" columns=${columns} rows=${rows} empty="Waiting for the first second." />`;
 };
 
@@ -56,7 +56,7 @@ export const Snapshots = ({ state, open }) => {
   const inSeconds = (ms) => seconds(ms === null || ms === undefined ? null : ms / 1000);
   const rows = (asked.content?.snapshots ?? []).map((each) => ({
     key: each.id,
-    cells: [text(each.id), text(each.kind), clock(each.created_ms), inSeconds(each.duration_ms), bytes(each.total_bytes)],
+    cells: [text(each.id), text(each.kind), clock(Date.parse(each.created_at)), inSeconds(each.duration_ms), bytes(each.total_bytes)],
   }));
   return html`<h1>Snapshots</h1>
     <${Facts} facts=${[

@@ -1,7 +1,7 @@
 """Numbers as people read them; programs get them exactly, in JSON.
 
 Three things are never mixed: ``0`` was measured, ``–`` does not apply, ``?`` is not known. Called by the
-tables of ``output``, by ``top`` and ``progress``; the page of operators writes its numbers the same way.
+tables of ``cli``, by ``top`` and ``bar``; the page of operators writes its numbers the same way.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """A body to try: the fields that the first functions of a job read from a request, each with the value 1.
 
-A guess for the banner's curl line, made from the functions' code without running them: ``value["key"]``
-shows as the constant "key" taken from the parameter. What is not read so is not found.
+A guess for the banner's curl line, and for who sent another body under ``--dev``, made from the functions'
+code without running them: ``value["key"]`` shows as the constant "key" taken from the parameter. What is not
+read so is not found.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Traces: what a span is here, W3C's headers, OpenTelemetry and its twin in memory."""
