@@ -45,10 +45,13 @@ class Command(click.Command):
 class Group(click.Group):
     """A command that has commands of its own (``dead-letters list``); an unknown one is our own error."""
 
+    example: str = ""
+
     def get_help(self, ctx: click.Context) -> str:
         names = self.list_commands(ctx)
         lines = [f"  {name:<14}{self.commands[name].get_short_help_str(80)}" for name in names]
-        usage = f"Usage:   {ctx.command_path} COMMAND\nExample: {ctx.command_path} {names[0]} --data-dir D"
+        example = self.example or f"{names[0]} --data-dir D"
+        usage = f"Usage:   {ctx.command_path} COMMAND\nExample: {ctx.command_path} {example}"
         return "\n".join([usage, "", "Commands", *lines])
 
     def resolve_command(
@@ -102,8 +105,20 @@ def run(words: list[str]) -> int:
     except click.exceptions.NoSuchOption as error:
         raise _unknown_option(error) from None
     except click.UsageError as error:
-        raise UsageError(error.format_message().rstrip("."), help=f"{place} --help") from None
+        said = " ".join(error.format_message().split()).rstrip(".")
+        raise UsageError(said, help=_usage_help(error, place)) from None
     return code if isinstance(code, int) else 0
+
+
+def _usage_help(error: click.UsageError, place: str) -> str:
+    """Which command to ask for help, and the nearest of the values that would have done."""
+    command = error.ctx.command_path if error.ctx else place
+    parameter = getattr(error, "param", None)
+    if isinstance(error, click.BadParameter) and isinstance(getattr(parameter, "type", None), click.Choice):
+        typed = error.message.partition(" is not one of ")[0].strip("'")
+        match = nearest(typed, parameter.type.choices) if parameter else None
+        return f"did you mean {match}?   {command} --help" if match else f"{command} --help"
+    return f"{command} --help"
 
 
 def _unknown_option(error: click.exceptions.NoSuchOption) -> UsageError:
