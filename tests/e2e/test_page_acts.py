@@ -153,17 +153,23 @@ def test_a_dead_letter_is_shown_whole_and_a_group_is_retried_exported_and_droppe
     expect(page.locator(".empty")).to_contain_text("None")
 
 
-def test_workers_become_more(serve: Serve, page: Page) -> None:
-    _, url = with_page(serve, "ledger.py", *FEW)
+def test_workers_and_subtasks_become_more(serve: Serve, page: Page) -> None:
+    _, url = with_page(serve, "failing.py", *FEW)
     page.goto(f"{url}/#/actions")
     page.get_by_role("button", name="Rescale…").click()
     page.get_by_label("Workers").fill("2")
     page.get_by_label("Workers").press("Tab")
     expect(page.locator("dialog .effect")).to_contain_text("from 1 to 2 workers")
+    page.get_by_label("Subtasks of").select_option("total")
+    page.get_by_label("Number of subtasks").fill("4")
+    page.get_by_label("Number of subtasks").press("Tab")
+    expect(page.locator("dialog .effect")).to_contain_text("Total in 4 subtasks")
     page.locator("dialog .go").click()
     expect(page.locator("tbody tr").first.locator(".state")).to_contain_text("done")
     page.goto(f"{url}/#/processes")
     expect(page.locator('[data-process="w1"]')).to_contain_text("OK")
+    page.goto(f"{url}/#/flow")
+    expect(page.locator('[data-node="total"]')).to_contain_text("keyed ×4")
 
 
 def test_the_server_is_drained_and_resumed(serve: Serve, page: Page) -> None:
