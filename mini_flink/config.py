@@ -292,7 +292,7 @@ class Settings:
         commands=("serve", "top"),
     )
 
-    admin_payloads: bool = _option(True, "page and API show values of state and dead letters", group=ADMIN)
+    admin_payloads: bool = _option(True, "show what state and dead letters hold on the page", group=ADMIN)
     trace_ratio: float = _option(
         0.0,
         "part of the requests that are traced; 0 = none",

@@ -45,10 +45,13 @@ class Command(click.Command):
 class Group(click.Group):
     """A command that has commands of its own (``dead-letters list``); an unknown one is our own error."""
 
+    example: str = ""
+
     def get_help(self, ctx: click.Context) -> str:
         names = self.list_commands(ctx)
         lines = [f"  {name:<14}{self.commands[name].get_short_help_str(80)}" for name in names]
-        usage = f"Usage:   {ctx.command_path} COMMAND\nExample: {ctx.command_path} {names[0]} --data-dir D"
+        example = self.example or f"{names[0]} --data-dir D"
+        usage = f"Usage:   {ctx.command_path} COMMAND\nExample: {ctx.command_path} {example}"
         return "\n".join([usage, "", "Commands", *lines])
 
     def resolve_command(

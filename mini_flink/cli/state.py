@@ -23,7 +23,11 @@ is the string as it stands: ann. The string "17" is written '"17"'. What JSON ha
 read from stdin. Values are as committed this moment, classes of the job as plain data."""
 
 
-@click.group("state", cls=Group, no_args_is_help=False, help="What is in keyed state.")
+class StateGroup(Group):
+    example = "get k17 --data-dir .mini_flink/running-total"
+
+
+@click.group("state", cls=StateGroup, no_args_is_help=False, help="What is in keyed state.")
 def command() -> None:
     """Holds the commands below."""
 

@@ -79,7 +79,17 @@ def test_the_help_of_the_program(words):
 
 
 @pytest.mark.parametrize(
-    "words", [["serve"], ["check"], ["status"], ["dead-letters"], ["dead-letters", "list"]]
+    "words",
+    [
+        ["serve"],
+        ["check"],
+        ["status"],
+        ["dead-letters"],
+        ["dead-letters", "list"],
+        ["state"],
+        ["state", "get"],
+        ["state", "scan"],
+    ],
 )
 def test_the_help_of_a_command_begins_with_an_example(words):
     done = run(*words, "--help")

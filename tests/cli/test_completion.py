@@ -35,7 +35,7 @@ def bash(tmp_path: Path) -> str:
 @pytest.mark.parametrize(
     ("words", "completed"),
     [
-        ("mini-flink sta", {"status"}),
+        ("mini-flink stat", {"state", "status"}),
         ("mini-flink snapshot v", {"verify"}),
         ("mini-flink serve --snapshot-i", {"--snapshot-interval-s"}),
         ("mini-flink serve --durability d", {"disk"}),

@@ -24,8 +24,8 @@ QUIET = [
     "--disable-component-update",
     "--disable-sync",
 ]
-EXPECTED = ("net::ERR_", "status of 401")
-"""A server that is gone, or asks for its token."""
+EXPECTED = ("net::ERR_", "status of 401", "status of 503")
+"""A server that is gone, starts, or asks for its token."""
 PATIENCE_MS = 30_000
 FEW = ("--workers", "1", "--gateways", "1")
 """What is not looked at need not be started."""

@@ -145,6 +145,9 @@ def test_what_is_told_is_what_is_committed(serve: Serve) -> None:
     assert before[0]["key_group"] == get(str(server.data_dir), "k0", "keep")["owners"][0]["key_group"]
     exchanges = load.stop()
     check(server, exchanges)
+    assert run(server, "drain").code == 0
+    check(server, exchanges)  # who lets nobody in is looked at all the same
+    assert run(server, "resume").code == 0
     load = put_load_on(server)
     load.until_done(100)
     kill_everything(server)

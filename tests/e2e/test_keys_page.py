@@ -12,14 +12,12 @@ from playwright.sync_api import Page, expect
 
 from mini_flink.keys import encode_key, key_group
 from mini_flink.state.position import Position
-from tests.e2e import test_page
 from tests.e2e.client import post, post_all
 from tests.e2e.conftest import Serve
+from tests.e2e.pages import PATIENCE_MS, needs_chromium, page_of
 from tests.e2e.server import JOBS, Server
-from tests.e2e.test_page import PATIENCE_MS
 
-pytestmark = test_page.pytestmark
-page = test_page.page
+pytestmark = needs_chromium
 HOSTILE = "<img src=x onerror=\"document.title='owned'\">"
 ADMIN = {"MINI_FLINK_ADMIN": "true"}
 
@@ -33,10 +31,7 @@ def served(serve: Serve, **environment: str) -> tuple[Server, str]:
     values += [{"key": HOSTILE, "amount": 7}, {"key": ["a", 1], "amount": 8}]
     values += [{"key": HOSTILE, "order": {"item": HOSTILE, "count": 2}}]
     assert all(answer.ok for answer in post_all(server.url, "/keep", [values])[0])
-    report = server.until_status(lambda status: status["admin_url"], "the admin process has an address")
-    url = str(report["admin_url"]).rstrip("/")
-    server.until_status(lambda _: test_page._answers(url), "the page is served")
-    return server, url
+    return server, page_of(server)
 
 
 def look_up(page: Page, key: str) -> None:
