@@ -140,7 +140,7 @@ def test_who_is_in_flight_is_answered_and_who_waits_at_the_door_is_not(
         assert client.get("/readyz").status_code == 200
     assert run(server, "resume", "--json").json() == {"state": "serving", "already": True}
     kinds = [event["kind"] for event in server.status()["events"]]
-    assert kinds[-3:] == ["drain", "drained", "resume"]
+    assert kinds[-3:] == ["draining", "drained", "resumed"]
     assert server.stop() == 0
 
 
