@@ -14,7 +14,7 @@ from typing import Any
 
 from mini_flink import procfs, wire
 from mini_flink.errors import EXIT_INTERNAL, EXIT_UNAVAILABLE, MiniFlinkError
-from mini_flink.folder import read_run
+from mini_flink.folder import near_folder, read_run
 from mini_flink.ids import SUPERVISOR
 from mini_flink.procfs import Process
 from mini_flink.transport.base import ipc_endpoint
@@ -121,7 +121,7 @@ def running(data_dir: str) -> dict[str, Any]:
     if run is None or not procfs.is_alive(Process(run["pid"], run["start_time"])):
         raise UnavailableError(
             f"no server runs on {data_dir}",
-            help=f"start one: python -m mini_flink serve JOB --data-dir {data_dir}",
+            help=near_folder(data_dir) or f"start one: python -m mini_flink serve JOB --data-dir {data_dir}",
         )
     return run
 

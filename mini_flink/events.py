@@ -70,3 +70,21 @@ EVENTS: Mapping[str, str] = {
     "traces.lost": "spans did not reach the collector; requests are served as before",
     "message.unknown": "a message between processes was not understood",
 }
+
+SHOWN: Mapping[str, str] = {
+    "server.ready": "serving",
+    "server.draining": "draining",
+    "server.drained": "drained",
+    "server.resumed": "resumed",
+    "server.stopping": "stopping",
+    "snapshot.completed": "snapshot",
+    "snapshot.failed": "snapshot_failed",
+    "changeover.begun": "change",
+    "changeover.ended": "change",
+    "changeover.failed": "change",
+    "worker.died": "died",
+    "worker.back": "back",
+    "gateway.died": "died",
+    "gateway.back": "back",
+}
+"""Those that the supervisor keeps for whoever looks later, and the short word that they are shown by."""

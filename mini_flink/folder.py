@@ -30,6 +30,7 @@ from typing import Any
 from mini_flink import progress
 from mini_flink.errors import CorruptionError, FolderError, StorageFullError, storage_error
 from mini_flink.locks import FolderLock
+from mini_flink.suggest import nearest
 
 FORMAT_VERSION = 2
 """Format 1 had the workers' folders of its only generation beside job.json; the next start moves them."""
@@ -350,6 +351,20 @@ def default_folder(job: str) -> str:
     return os.path.join(".mini_flink", name)
 
 
+def near_folder(path: str) -> str:
+    """What to say of a data folder that is not there: the nearest one beside it that holds a job, if any."""
+    if os.path.isdir(path):
+        return ""
+    parent, name = os.path.split(os.path.normpath(path))
+    try:
+        beside = [entry.name for entry in os.scandir(parent or ".") if entry.is_dir()]
+    except OSError:
+        return ""
+    jobs = [each for each in beside if os.path.exists(os.path.join(parent, each, "job.json"))]
+    match = nearest(name, jobs)
+    return f"did you mean {os.path.join(parent, match)}?" if match else ""
+
+
 def read_run(path: str) -> dict[str, Any] | None:
     """Where the supervisor that runs on this data folder is found; None if none says so."""
     return _read_json(os.path.join(path, "run.json"))
@@ -489,7 +504,10 @@ def _read_json(path: str) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise FolderError(f"{path} cannot be read: {error.strerror}") from error
+        raise FolderError(
+            f"{path} cannot be read: {error.strerror}",
+            help="name the folder that serve was given as --data-dir, and be who may read it",
+        ) from error
     except ValueError as error:
         raise CorruptionError(f"{path} is damaged: {error}") from error
     if not isinstance(content, dict) or not isinstance(content.get("format"), int):

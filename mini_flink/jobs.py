@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib.machinery
 import importlib.util
 import os
+import pkgutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -228,8 +229,21 @@ def _near_file(target: JobTarget) -> str:
     folder, name = os.path.split(os.path.join(target.directory, target.target))
     match = nearest(name, _scripts(folder)) or nearest(f"{name}.py", _scripts(folder))
     if match is None:
-        return _files_hint()
+        return _near_module(target.target) or _files_hint()
     return f"did you mean {os.path.join(os.path.dirname(target.target), match)}?"
+
+
+def _near_module(name: str) -> str:
+    """A module of the same package; what is found in no package has none beside it."""
+    parent, _, last = name.rpartition(".")
+    try:
+        package = importlib.util.find_spec(parent) if parent else None
+    except (ImportError, ValueError):
+        return ""
+    if package is None or package.submodule_search_locations is None:
+        return ""
+    match = nearest(last, [found.name for found in pkgutil.iter_modules(package.submodule_search_locations)])
+    return f"did you mean {parent}.{match}?" if match else ""
 
 
 def _files_in(folder: str, shown: str) -> str:

@@ -59,7 +59,7 @@ DRAIN = 38
 DRAINED = 39
 """To and from a worker: say when nothing is left to do, with a number; its table holds everything."""
 
-COPYING = 39
+COPYING = 41
 """From the resharder: how many items it has copied, and of how many."""
 BURIED = 40
 """From a worker: the last record that failed, without what was in it; not more often than it publishes."""
@@ -113,9 +113,6 @@ class Control(NamedTuple):
     data: dict[str, Any]
 
 
-_UNTRACED_FIELDS = len(Data._fields) - 1
-
-
 class Record(NamedTuple):
     """A record on its way to a stage: where to, for which key, from which request, with which share."""
 
@@ -164,9 +161,24 @@ def encode_control(kind: int, sender: str, incarnation: int, generation: int, da
     return packed
 
 
-def encode_data(message: Data) -> bytes:
+def encode_data(
+    generation: int,
+    sender: str,
+    incarnation: int,
+    epoch: int,
+    session: int,
+    first: int,
+    records: list[bytes],
+    position: int,
+    flags: int,
+    endpoint: str,
+    traces: Traces = (),
+) -> bytes:
     """A data message; without traces it has no place for them."""
-    packed: bytes = pack(message if message.traces else message[:_UNTRACED_FIELDS])
+    fields = (
+        DATA, generation, sender, incarnation, epoch, session, first, records, position, flags, endpoint,
+    )  # fmt: skip
+    packed: bytes = pack((*fields, traces) if traces else fields)
     return packed
 
 

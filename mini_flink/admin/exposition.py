@@ -79,7 +79,8 @@ def _server(reading: Reading, viewers: int) -> Iterator[Metric]:
     )
     info.add_metric([status["job"], __version__, status["durability"]], 1)
     yield info
-    current = "changing" if status["state"].startswith("serving (") else status["state"]
+    current, change, _ = status["state"].partition(" (")
+    current = "changing" if change and current == "serving" else current
     serves = current in ("serving", "degraded", "changing")
     yield GaugeMetricFamily("mini_flink_serving", "1 if requests are let in", serves)
     state = GaugeMetricFamily("mini_flink_server_state", "1 for the state that it is in", labels=["state"])

@@ -174,9 +174,13 @@ def effect(kind: str, args: Mapping[str, Any], tick: Mapping[str, Any], plan: Ma
             f"writes all state of {workers} workers{about}, while requests are served; nothing is lost by it"
         )
     if kind == "rescale":
+        names = {node["id"]: node["name"] for node in plan["nodes"]}
         wanted = args.get("workers") or workers
+        changes = [f"from {workers} to {wanted} workers"]
+        changes += [f"{names.get(uid, uid)} in {number} subtasks"
+                    for uid, number in (args.get("parallelisms") or {}).items()]  # fmt: skip
         return (
-            f"from {workers} to {wanted} workers: state is copied while requests are served, then new ones "
+            f"{', '.join(changes)}: state is copied while requests are served, then new ones "
             f"wait for a moment ({inflight} in flight now); it can be changed back the same way"
         )
     if kind == "drain":

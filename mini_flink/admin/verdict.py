@@ -71,8 +71,8 @@ def _leaving(tick: Mapping[str, Any]) -> Verdict | None:
     state, inflight = tick["state"], tick["http"]["inflight"]
     if state in ("stopping", "draining"):
         return _verdict(WARN, state.upper(), f"{state}: nobody is let in, {inflight} requests in flight")
-    if state == "drained":
-        return _verdict(WARN, "DRAINED", "drained: nobody is let in until it is resumed")
+    if state.startswith("drained"):
+        return _verdict(WARN, "DRAINED", f"{state}: nobody is let in until it is resumed")
     if state.startswith("serving ("):
         return _verdict(WARN, "CHANGING", state)
     return None

@@ -28,6 +28,8 @@ EXIT_BROKEN_PIPE = 141
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; nothing is raised but a bug in here."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
     try:
         code = _answer(words)
         if sys.stdout is not None:
@@ -42,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _answer(words: list[str]) -> int:
-    if words in (["--help"], ["-h"], ["help"]):
+    if words in (["--help"], ["-h"]):
         print(overview())
         return 0
     if words == ["--version"]:

@@ -105,8 +105,20 @@ def run(words: list[str]) -> int:
     except click.exceptions.NoSuchOption as error:
         raise _unknown_option(error) from None
     except click.UsageError as error:
-        raise UsageError(error.format_message().rstrip("."), help=f"{place} --help") from None
+        said = " ".join(error.format_message().split()).rstrip(".")
+        raise UsageError(said, help=_usage_help(error, place)) from None
     return code if isinstance(code, int) else 0
+
+
+def _usage_help(error: click.UsageError, place: str) -> str:
+    """Which command to ask for help, and the nearest of the values that would have done."""
+    command = error.ctx.command_path if error.ctx else place
+    parameter = getattr(error, "param", None)
+    if isinstance(error, click.BadParameter) and isinstance(getattr(parameter, "type", None), click.Choice):
+        typed = error.message.partition(" is not one of ")[0].strip("'")
+        match = nearest(typed, parameter.type.choices) if parameter else None
+        return f"did you mean {match}?   {command} --help" if match else f"{command} --help"
+    return f"{command} --help"
 
 
 def _unknown_option(error: click.exceptions.NoSuchOption) -> UsageError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
@@ -9,7 +10,7 @@ import click
 from mini_flink.cli.output import print_json, print_report, print_table
 from mini_flink.cli.parsing import Command, Group, options_of, settings_from
 from mini_flink.cli.reading import data_dir_of
-from mini_flink.errors import EXIT_STORAGE
+from mini_flink.errors import EXIT_STORAGE, FolderError
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="one JSON object, for programs")
 
@@ -99,6 +100,7 @@ def verify_command(snapshot: str | None, as_json: bool, **given: Any) -> int:
 def _default_location(given: dict[str, Any], name: str, snapshot: str | None = None) -> str:
     """Where ``latest`` and ids are looked for; nobody needs to say it for a path or URL."""
     settings = settings_from(given)
+    from mini_flink.folder import near_folder
     from mini_flink.snapshots.catalog import is_in_default_location
     from mini_flink.snapshots.location import default_location
 
@@ -106,7 +108,13 @@ def _default_location(given: dict[str, Any], name: str, snapshot: str | None = N
         return settings.snapshot_dir
     if snapshot is not None and not is_in_default_location(snapshot):
         return ""
-    return default_location(None, data_dir_of(settings, name))
+    data_dir = data_dir_of(settings, name)
+    if not os.path.isdir(data_dir):
+        raise FolderError(
+            f"there is no folder {data_dir}",
+            help=near_folder(data_dir) or "name the folder that serve was given as --data-dir",
+        )
+    return default_location(None, data_dir)
 
 
 def _row(one: dict[str, Any]) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class Outbound:
 
     __slots__ = (
         "_backoff_s", "_fetch", "_in_flight", "_in_flight_bytes", "_oldest_sent_s", "_overdue", "_records",
-        "_traces", "_window_bytes", "acked", "memory_bytes", "next", "resent", "sent",
+        "_window_bytes", "acked", "contexts", "memory_bytes", "next", "resent", "sent",
     )  # fmt: skip
 
     def __init__(
@@ -54,7 +54,7 @@ class Outbound:
         self._oldest_sent_s = 0.0
         self._backoff_s = RESEND_AFTER_S
         self._overdue = 0
-        self._traces: dict[int, bytes] = {}
+        self.contexts: dict[int, bytes] = {}
 
     def append(self, record: bytes) -> int:
         """Take a record in; its number."""
@@ -66,15 +66,13 @@ class Outbound:
 
     def trace(self, number: int, context: bytes) -> None:
         """A record just appended belongs to a trace: its frames say so, as long as this process lives."""
-        if len(self._traces) < TRACES_LIMIT:
-            self._traces[number] = context
+        if len(self.contexts) < TRACES_LIMIT:
+            self.contexts[number] = context
 
     def traces(self, first: int, count: int) -> list[tuple[int, bytes]]:
-        """What a frame says of the traces of its records; empty nearly always."""
-        if not self._traces:
-            return []
+        """What a frame says of the traces of its records; there are some if there are ``contexts``."""
         numbers = range(first, first + count)
-        return [(number - first, self._traces[number]) for number in numbers if number in self._traces]
+        return [(number - first, self.contexts[number]) for number in numbers if number in self.contexts]
 
     def acknowledge(self, position: int, now: float) -> bool:
         """The receiver has committed all up to ``position``; True if that was news."""
@@ -85,9 +83,9 @@ class Outbound:
             record = self._records.pop(number, None)
             if record is not None:
                 self.memory_bytes -= len(record)
-        if self._traces:
-            for number in list(takewhile(lambda number: number <= position, self._traces)):
-                del self._traces[number]
+        if self.contexts:
+            for number in list(takewhile(lambda number: number <= position, self.contexts)):
+                del self.contexts[number]
         self.acked = position
         self.sent = max(self.sent, position)
         while self._in_flight and self._in_flight[0][0] <= position:

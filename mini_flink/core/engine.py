@@ -635,12 +635,13 @@ class Engine:
     def _data(
         self, link: Link, first: int, records: list[bytes], position: int, flags: int, endpoint: str
     ) -> Send:
-        who = self.identity
-        message = wire.Data(
-            wire.DATA, who.generation, who.name, who.incarnation, self.epoch, link.session, first, records,
-            position, flags, endpoint, link.outbound.traces(first, len(records)),
+        who, outbound = self.identity, link.outbound
+        traces = outbound.traces(first, len(records)) if outbound.contexts else ()
+        message = wire.encode_data(
+            who.generation, who.name, who.incarnation, self.epoch, link.session, first, records, position,
+            flags, endpoint, traces,
         )  # fmt: skip
-        return Send(link.peer, wire.encode_data(message))
+        return Send(link.peer, message)
 
     def refusals(self) -> list[Send]:
         """No space for the last commit: the gateways are told although its messages must wait for it.

@@ -391,8 +391,10 @@ class PendingMap(Generic[Token]):
     def _message(self, link: _Link, first: int, records: list[bytes], endpoint: str = "") -> Send:
         who = self.identity
         flags, link.flags, link.ack_due_s = link.flags, 0, None
-        message = wire.Data(
-            wire.DATA, who.generation, who.name, who.incarnation, self.epoch, who.incarnation, first, records,
-            link.inbound.committed, flags, endpoint, link.outbound.traces(first, len(records)),
+        outbound = link.outbound
+        traces = outbound.traces(first, len(records)) if outbound.contexts else ()
+        message = wire.encode_data(
+            who.generation, who.name, who.incarnation, self.epoch, who.incarnation, first, records,
+            link.inbound.committed, flags, endpoint, traces,
         )  # fmt: skip
-        return Send(link.peer, wire.encode_data(message))
+        return Send(link.peer, message)

@@ -14,7 +14,7 @@ from typing import Any
 
 from mini_flink import wire
 from mini_flink.errors import FolderError
-from mini_flink.folder import read_job, worker_folder
+from mini_flink.folder import near_folder, read_job, worker_folder
 from mini_flink.ids import worker_name
 from mini_flink.state import layout
 from mini_flink.state.lmdb import LmdbTable
@@ -42,7 +42,8 @@ def tables(data_dir: str) -> Generator[tuple[int, LmdbTable], None, None]:
     record = read_job(data_dir)
     if record is None:
         raise FolderError(
-            f"{data_dir} holds no job", help="name the folder that serve was given as --data-dir"
+            f"{data_dir} holds no job",
+            help=near_folder(data_dir) or "name the folder that serve was given as --data-dir",
         )
     generation = record["generation"]
     for worker in range(record["workers"]):

@@ -28,6 +28,7 @@ from mini_flink.jobs import JobTarget, load_graph
 from mini_flink.pinned import PinnedSources
 from mini_flink.runners.arrival import Arrival, arrive, fit
 from mini_flink.snapshots.location import is_url
+from mini_flink.source import short_path
 from mini_flink.supervisor.admin import AdminDoor, AdminKeeper, is_loopback, open_door
 from mini_flink.supervisor.cores import cores_at_hand
 from mini_flink.supervisor.fleet import Fleet
@@ -159,8 +160,8 @@ class _Server:
 
     def _watched(self) -> str:
         """The files whose change brings a new version: the job's first."""
-        names = [os.path.basename(file) for file in self._sources.texts()]
-        return in_short(list(dict.fromkeys(names)))
+        files = [short_path(file) for file in self._sources.texts()]
+        return in_short([os.path.basename(file) if os.path.isabs(file) else file for file in files])
 
     def _admin_keeper(self, door: AdminDoor, plan: ServerPlan, stack: ExitStack) -> AdminKeeper:
         keeper = AdminKeeper(door, plan, self._listeners.address.url, self.origin)

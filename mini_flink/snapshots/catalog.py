@@ -294,7 +294,8 @@ def locate(text: str, directory: str, default_location: str, tell: Say = _warn) 
     if any(_is_manifest(path) for path in paths):
         return catalog, None
     raise SnapshotError(
-        f"{shown(text)} is neither a snapshot nor a folder that holds some", help=_nearby(shown(place), paths)
+        f"{shown(text)} is neither a snapshot nor a folder that holds some",
+        help=did_you_mean(text, [LATEST], otherwise=_nearby(shown(place), paths)),
     )
 
 

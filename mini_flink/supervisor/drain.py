@@ -71,7 +71,7 @@ class DrainDirector:
         pending = pending_requests(self._fleet)
         said = words.draining(pending)
         console.event("info", said, name="server.draining", pending=pending)
-        self._events.note("drain", "info", said)
+        self._events.note("server.draining", "info", said)
         self._refuse(self._resumers, "the server is drained again")
         self._resumers = []
         self._fleet.draining = True
@@ -181,7 +181,7 @@ class DrainDirector:
         said = words.drained(self._seconds, totals) if is_first else words.DRAINED_AGAIN
         facts: dict[str, Any] = {"seconds": self._seconds, **totals}
         console.event("ok", said, name="server.drained", **facts)
-        self._events.note("drained", "ok", said)
+        self._events.note("server.drained", "ok", said)
         askers, self._askers = self._askers, []
         self._end(askers, already=not is_first)
 
@@ -199,7 +199,7 @@ class DrainDirector:
     def _resumed(self) -> None:
         said = "resumed: requests are let in again"
         console.event("ok", said, name="server.resumed")
-        self._events.note("resume", "ok", said)
+        self._events.note("server.resumed", "ok", said)
         resumers, self._resumers = self._resumers, []
         for question in resumers:
             question.answer({"ok": True, "state": "serving", "already": False})

@@ -6,6 +6,8 @@ import time
 from collections import deque
 from typing import Any
 
+from mini_flink.events import SHOWN
+
 KEPT = 200
 
 
@@ -16,14 +18,17 @@ class EventRing:
         self._events: deque[dict[str, Any]] = deque(maxlen=KEPT)
         self._count = 0
 
-    def note(self, kind: str, severity: str, text: str, process: str = "") -> None:
-        """Something happened that an operator may look for; ``process`` is its name, such as ``w0``."""
+    def note(self, name: str, severity: str, text: str, process: str = "", kind: str = "") -> None:
+        """Something happened that an operator may look for. ``name`` is that of the log, ``process`` such as
+        ``w0``; ``kind`` is the word it is shown by, if that is not the usual one of its name.
+        """
         self._count += 1
         self._events.append(
             {
                 "number": self._count,
                 "ts": time.time_ns() // 1_000_000,
-                "kind": kind,
+                "name": name,
+                "kind": kind or SHOWN[name],
                 "severity": severity,
                 "process": process,
                 "text": text,

@@ -20,15 +20,13 @@ from mini_flink.errors import (
     EXIT_CONFIG,
     DecodeError,
     IncompatibleError,
-    MiniFlinkError,
     StorageError,
     StorageFullError,
 )
 from mini_flink.folder import DataFolder
 from mini_flink.supervisor import words
 from mini_flink.supervisor.admin import AdminKeeper
-from mini_flink.supervisor.changeover import ENDED as CHANGED
-from mini_flink.supervisor.changeover import Changeover, goal_of
+from mini_flink.supervisor.changes import ChangeDirector
 from mini_flink.supervisor.desk import Desk, Handler, Question
 from mini_flink.supervisor.drain import DrainDirector
 from mini_flink.supervisor.events import EventRing
@@ -87,8 +85,6 @@ class Supervisor:
         self._reloader = reloader
         self._events = EventRing()
         self._snapshots = SnapshotDirector(plan, folder, fleet, background, self._events)
-        self._changeover: Changeover | None = None
-        self._tell_changed: Callable[[Mapping[str, Any]], None] = lambda _: None
         self._state = STARTING
         self._exit_code = 0
         self._began_ms = self._now_ms = _monotonic_ms()
@@ -103,6 +99,7 @@ class Supervisor:
         self._warnings: set[str] = set()
         self._last_failure: dict[str, Any] | None = None
         self._door = DrainDirector(fleet, self._events, self._begin_stop)
+        self._changes = ChangeDirector(folder, fleet, self._snapshots, self._events, self._changed)
         self._desk = Desk(transport, fleet, self._handlers(), self._report)
 
     # --- the loop ---------------------------------------------------------------------------------------
@@ -145,8 +142,7 @@ class Supervisor:
         due.append(self._snapshots.due_ms(self._now_ms))
         due.append(self._manager.due_ms(in_between=self._state != SERVING))
         due.append(self._admin.due_ms() if self._admin else None)
-        if self._changeover is not None:
-            due.append(self._changeover.due_ms())
+        due.append(self._changes.due_ms())
         if (reloader := self._watching()) is not None:
             due.append(reloader.due_ms())
         due += [member.start_at_ms for member in self._fleet if member.state == WAITING]
@@ -165,7 +161,7 @@ class Supervisor:
         self._snapshots.step(now_ms, serving=self._state == SERVING)
         if self._admin is not None:
             self._admin.step(now_ms)
-        self._step_changeover()
+        self._changes.step(now_ms)
         self._step_reloader()
         if _due(self._look_due_ms, now_ms):
             self._look()
@@ -206,7 +202,7 @@ class Supervisor:
         member = self._fleet.sender_of(message)
         if member is None:
             return
-        if self._changeover is not None and self._changeover.take_message(member, message, self._now_ms):
+        if self._changes.take_message(member, message, self._now_ms):
             return
         if message.kind == wire.READY:
             self._take_ready(member, message.data)
@@ -243,9 +239,9 @@ class Supervisor:
                 "redone": redone,
             }
             console.event("ok", text, name=BACK[member.role], **back)
-            self._events.note("back", "ok", text, member.name)
+            self._events.note(BACK[member.role], "ok", text, member.name)
             member.died_at_ms = None
-        if self._changeover is None:
+        if not self._changes.kind:
             self._door.ready(member, self._now_ms)
         if self._state == STARTING and all(each.state == READY for each in self._fleet):
             self._serve()
@@ -265,7 +261,7 @@ class Supervisor:
             redone=self._redone,
         )
         self._manager.ready(self._status_line())
-        self._events.note("serving", "ok", f"serving {self._url}")
+        self._events.note("server.ready", "ok", f"serving {self._url}")
         if self._admin is not None:
             self._admin.begin(self._now_ms)
 
@@ -291,9 +287,9 @@ class Supervisor:
         """What may be asked, and who answers it."""
         return {
             "savepoint": self._serving(self._take_savepoint),
-            "rescale": self._serving(self._begin_changeover),
-            "upgrade": self._serving(self._begin_changeover),
-            "cancel": self._cancel_changeover,
+            "rescale": self._serving(self._change),
+            "upgrade": self._serving(self._change),
+            "cancel": self._cancel_change,
             "drain": self._serving(self._set_door),
             "resume": self._serving(self._set_door),
             **dict.fromkeys(OF_WORKERS, self._serving(self._ask_workers)),
@@ -314,7 +310,7 @@ class Supervisor:
         self._snapshots.ask(question.data.get("location"), question.answer, question.tell)
 
     def _ask_workers(self, question: Question) -> None:
-        if self._changeover is not None:
+        if self._changes.kind:
             question.refuse("the server is being rescaled or upgraded", help="ask again in a moment")
             return
 
@@ -326,64 +322,34 @@ class Supervisor:
         self._desk.ask_workers(replace(question, answer=answer))
 
     def _set_door(self, question: Question) -> None:
-        if self._changeover is not None:
-            question.refuse(f"the server is changed by {self._changeover.kind}", help="ask when it is over")
+        if self._changes.kind:
+            question.refuse(f"the server is changed by {self._changes.kind}", help="ask when it is over")
         elif question.what == "drain":
             self._door.ask(question, self._now_ms)
         else:
             self._door.resume(question, self._now_ms)
 
-    def _begin_changeover(self, question: Question) -> None:
-        if self._changeover is not None:
-            question.refuse("the server is being rescaled or upgraded already")
-            return
+    def _change(self, question: Question) -> None:
         if self._door.under_way:
             question.refuse("the server is being drained", help="ask when it is drained, or resume first")
-            return
-        self._tell_changed = question.answer
-        self._snapshots.suspend(f"the server is changed by {question.what}")
-        self._changeover = Changeover(goal_of(question.data), self._folder, self._fleet, question.tell)
-        try:
-            self._changeover.begin(self._now_ms)
-        except MiniFlinkError as error:
-            self._changeover = None
-            self._snapshots.resume(self._fleet.plan)
-            question.answer({"ok": False, "reason": error.message, "exit_code": error.exit_code})
         else:
-            self._events.note(self._changeover.kind, "info", f"a {self._changeover.kind} begins")
+            self._changes.begin(question, self._now_ms)
 
-    def _cancel_changeover(self, question: Question) -> None:
-        if self._changeover is None:
-            question.refuse("nothing is being changed")
-            return
-        self._changeover.cancel("it was called off", self._now_ms)
-        question.answer({"ok": True})
+    def _changed(self) -> None:
+        self._door.changed(self._now_ms)
 
-    def _step_changeover(self) -> None:
-        changeover = self._changeover
-        if changeover is None:
-            return
-        changeover.step(self._now_ms)
-        changeover.retry(self._now_ms)
-        if changeover.phase == CHANGED:
-            self._changeover = None
-            self._snapshots.resume(self._fleet.plan)
-            self._door.changed(self._now_ms)
-            ended = "is done" if changeover.result["ok"] else f"failed: {changeover.result['reason']}"
-            severity = "ok" if changeover.result["ok"] else "warn"
-            self._events.note(changeover.kind, severity, f"the {changeover.kind} {ended}")
-            self._tell_changed(changeover.result)
-            self._folder.remove_older_generations()
+    def _cancel_change(self, question: Question) -> None:
+        self._changes.cancel(question, self._now_ms)
 
     def _step_reloader(self) -> None:
         reloader = self._watching()
         question = reloader.step(self._fleet.plan, self._now_ms) if reloader else None
         if question is not None:
-            self._begin_changeover(question)
+            self._change(question)
 
     def _watching(self) -> Reloader | None:
         """The reloader while what it asks for could be done."""
-        free = self._state == SERVING and self._changeover is None and not self._door.under_way
+        free = self._state == SERVING and not self._changes.kind and not self._door.under_way
         return self._reloader if free else None
 
     def _report(self) -> dict[str, Any]:
@@ -412,9 +378,7 @@ class Supervisor:
     def _shown_state(self) -> str:
         if self._state != SERVING:
             return STOPPING if self._state == LEAVING else self._state
-        state = self._door.shown or SERVING
-        if self._changeover is not None:
-            return f"{state} ({self._changeover.kind}: {self._changeover.phase})"
+        state = (self._door.shown or SERVING) + self._changes.shown
         if state == SERVING and any(member.state != READY for member in self._fleet):
             return "degraded"
         return state
@@ -448,7 +412,7 @@ class Supervisor:
         pid, ended = member.pid or 0, member.ended
         status = self._fleet.reap(member)
         self._desk.died(member.name, self._now_ms)
-        if self._changeover is not None and self._changeover.take_exit(member, status, self._now_ms):
+        if self._changes.take_exit(member, status, self._now_ms):
             self._advance_stop()
             return
         if member in self._fleet.others:  # it was to leave, and what it was needed for is over
@@ -467,9 +431,9 @@ class Supervisor:
         text = words.died(member.title, pid, cause, waiting)
         facts: dict[str, Any] = {"which": member.title, "pid": pid, "cause": cause, "waiting": waiting}
         console.event("warn", text, name=DIED[member.role], **facts)
-        self._events.note("died", "warn", text, member.name)
+        self._events.note(DIED[member.role], "warn", text, member.name)
         member.state = WAITING
-        if self._changeover is None:
+        if not self._changes.kind:
             self._door.died(member, self._now_ms)
         if member.died_at_ms is None:
             member.died_at_ms = self._now_ms
@@ -523,10 +487,9 @@ class Supervisor:
 
     def _begin_stop(self) -> None:
         """Gateways first: they accept no more and finish what is in flight, for which workers are needed."""
-        if self._changeover is not None:
-            self._changeover.cancel("the server is told to stop", self._now_ms)
+        self._changes.stopping(self._now_ms)
         self._door.stopping()
-        self._events.note("stopping", "info", "the server is told to stop")
+        self._events.note("server.stopping", "info", "the server is told to stop")
         pending = pending_requests(self._fleet)
         grace_ms = self._settings.shutdown_grace_ms
         said = words.stopping(pending, grace_ms)

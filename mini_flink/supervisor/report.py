@@ -11,7 +11,7 @@ from mini_flink.metrics import beside
 from mini_flink.progress import COUNTERS_OF
 from mini_flink.supervisor.admin import AdminKeeper
 from mini_flink.supervisor.events import EventRing
-from mini_flink.supervisor.members import READY, Member
+from mini_flink.supervisor.members import READY, STARTING, STOPPING, Member
 from mini_flink.supervisor.spec import ServerPlan
 
 
@@ -81,6 +81,15 @@ def _plan(plan: ServerPlan) -> dict[str, Any]:
     }
 
 
+def own_state(state: str) -> str:
+    """The supervisor's among its processes: it is there, whatever becomes of the others.
+
+    >>> own_state("degraded"), own_state("stopping")
+    ('ready', 'stopping')
+    """
+    return state if state in (STARTING, STOPPING) else READY
+
+
 def _supervisor(incarnation: int, state: str) -> dict[str, Any]:
     return {
         "role": "supervisor",
@@ -88,7 +97,7 @@ def _supervisor(incarnation: int, state: str) -> dict[str, Any]:
         "pid": os.getpid(),
         "restarts": 0,
         "incarnation": incarnation,
-        "state": READY if state in ("serving", "draining", "drained") else state,
+        "state": own_state(state),
         "last_exit": "",
         "metrics": "",
         "counters": {},

@@ -181,7 +181,7 @@ class SnapshotDirector:
         self._facts["last_failure"] = reason
         kind = wish.kind if wish else SNAPSHOT
         console.event("warn", f"a {kind} failed: {reason}", name="snapshot.failed", kind=kind, reason=reason)
-        self._events.note("snapshot_failed", "warn", f"a {kind} failed: {reason}")
+        self._events.note("snapshot.failed", "warn", f"a {kind} failed: {reason}")
         self._fleet.send(
             self._fleet.workers, wire.SNAPSHOT_END, {"epoch": self._folder.record.epoch, "complete": False}
         )
@@ -266,7 +266,7 @@ class SnapshotDirector:
         self._facts["last"] = facts = summary(manifest, wish.location)
         console.note(f"the {manifest.title} is complete", name="snapshot.completed", **facts)
         text = f"{facts['kind']} {facts['id']}: {facts['total_bytes']} bytes in {facts['duration_ms']} ms"
-        self._events.note("snapshot", "ok", text)
+        self._events.note("snapshot.completed", "ok", text)
         self._fleet.send(
             self._fleet.workers, wire.SNAPSHOT_END, {"epoch": manifest.epoch, "complete": is_chained}
         )

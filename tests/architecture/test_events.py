@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from mini_flink.events import EVENTS, USER_OUTPUT
+from mini_flink.events import EVENTS, SHOWN, USER_OUTPUT
+from mini_flink.supervisor.loop import BACK, DIED
 from tests.architecture.imports import MODULES
 
 SAYING = {"console.event", "console.say", "console.note", "self._say", "self._tell", "event"}
@@ -47,3 +48,16 @@ def test_every_name_is_used() -> None:
             used |= {str(node.value) for node in ast.walk(tree) if isinstance(node, ast.Constant)}
     assert EVENTS.keys() - used == set()
     assert all(EVENTS.values())
+
+
+def test_what_is_kept_for_later_is_what_is_said() -> None:
+    """The supervisor's ring and the log have one list of names; by role: ``DIED[member.role]``."""
+    assert SHOWN.keys() <= EVENTS.keys()
+    noted = set()
+    for module, path in MODULES.items():
+        if module.startswith("mini_flink.supervisor"):
+            for call in ast.walk(ast.parse(path.read_text())):
+                if isinstance(call, ast.Call) and ast.unparse(call.func) == "self._events.note":
+                    noted |= {str(call.args[0].value)} if isinstance(call.args[0], ast.Constant) else set()
+    assert noted == {name for name in SHOWN if name.partition(".")[0] not in ("worker", "gateway")}
+    assert {*DIED.values(), *BACK.values()} == SHOWN.keys() - noted

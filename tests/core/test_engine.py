@@ -50,12 +50,22 @@ class Forward:
             self._engine.outputs.reply(3, 200, [], None, value)
 
 
+class Shuffle:
+    """Sends each record on to the next worker, which replies."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def process(self, subtask: int, key: bytes | None, value: bytes, origin: Origin | None) -> None:
+        self._engine.outputs.emit(2, 1, None, value)
+
+
 def make(**options: Any) -> tuple[Engine, Page]:
     page = Page()
     limits = Limits(batch_records=options.pop("batch_records", 100))
     engine = Engine(
         Identity("w0", 4, 1, "here"),
-        ["w0"],
+        options.pop("workers", ["w0"]),
         ["g0"],
         MemoryTable(MemoryDisk()),
         limits=limits,
@@ -161,3 +171,30 @@ def test_a_dead_letter_and_the_retry_of_its_record_are_one_commit(logged: bool) 
     after.step(1.0, 0)
     stages = [stage for *_, stage in page.shown]
     assert stages == ([1, 2] if logged else [])
+
+
+def test_it_is_at_rest_when_nothing_waits_and_all_that_went_out_is_committed() -> None:
+    engine, _ = make(workers=["w0", "w1"])
+    engine.tasks = {1: Shuffle(engine)}
+    engine.meet("w1", 3, "elsewhere")
+    assert engine.at_rest
+    engine.receive(message(1), 0.0)
+    assert not engine.at_rest, "it has to be run"
+    engine.step(0.0, 0)
+    assert not engine.has_work
+    assert not engine.at_rest, "the next worker may not have it"
+    heard = message(1)._replace(sender="w1", incarnation=3, session=0, first=1, records=[], position=1)
+    engine.receive(heard._replace(epoch=5), 0.0)
+    assert not engine.at_rest, "what a message of the next epoch says counts when this one has ended"
+    engine.step(0.0, 0)
+    assert engine.at_rest
+
+
+def test_a_source_without_requests_is_at_rest_when_it_has_been_read() -> None:
+    engine, _ = make()
+    engine.tasks = {1: Forward(engine, 1), 2: Forward(engine, 2)}
+    engine.add_feed("c1", 2, iter([b"v"]))
+    assert not engine.at_rest
+    engine.step(0.0, 0)
+    engine.step(0.0, 0)
+    assert engine.at_rest

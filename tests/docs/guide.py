@@ -14,6 +14,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
+DOCS = ROOT / "mini_flink" / "docs"
+GUIDES = [DOCS / f"{name}.md" for name in ("tutorial", "operating", "promises")]
+"""Pages that lead through. In this order: one goes on where the other ends."""
+PAGES = sorted(set(DOCS.glob("*.md")) - set(GUIDES))
+"""All others, which go on where the README ends."""
 
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _FILE = re.compile(r"`(\w+\.py)`")

@@ -10,15 +10,10 @@ import pytest
 
 from mini_flink.config import BY_NAME, OPTIONS
 from tests.docs.follow import SERVED, follow, needs
-from tests.docs.guide import README, ROOT, blocks, inline_commands
+from tests.docs.guide import PAGES, README, ROOT, blocks, inline_commands
 from tests.docs.terminal import SHELL, Terminal, clone
 
 TEXT = README.read_text()
-PAGES = [
-    ROOT / "mini_flink" / "docs" / f"{name}.md"
-    for name in ("command-line", "development", "snapshots", "systemd")
-]
-"""They go on where the README ends."""
 OTHER_FLAGS = {"--help", "--json", "--restore"}
 LOCAL = r" in this one process\.$"
 

@@ -156,10 +156,30 @@ def test_who_does_not_wait_for_ever_leaves_the_door_closed(gated: Callable[..., 
     drain.until_said("2 requests in flight")
     assert run(server, "resume").code == 0
     resumed = drain.wait()
+    left = Running(server, "drain")
+    left.until_said("2 requests in flight")
+    left.interrupt()
+    gone = left.wait()
+    assert (gone.code, "goes on without you" in gone.err) == (130, True)
+    assert state_of(server) == "draining"
+    assert run(server, "resume").code == 0
     assert (resumed.code, "resumed meanwhile" in resumed.err) == (75, True)
     gate.touch()
     assert all(exchange.ok for exchange in inside.join())
     assert post(server.url, "/echo", {}).ok
+    assert server.stop() == 0
+
+
+def test_what_a_request_has_begun_is_waited_for_also_when_it_has_timed_out(
+    gated: Callable[..., Server], gate: Path
+) -> None:
+    server = gated("--request-timeout-ms", "200")
+    assert post(server.url, "/wait", {"n": 1}).status == 504
+    late = run(server, "drain", "--timeout", "0.1")
+    assert (late.code, "1 request in flight" in late.err) == (75, True)
+    gate.touch()
+    assert run(server, "drain").code == 0
+    assert server.total("late_replies") == 1
     assert server.stop() == 0
 
 
@@ -213,6 +233,26 @@ def test_who_dies_while_others_are_answered(gated: Callable[..., Server], gate: 
     assert is_refusal(post(server.url, "/echo", {}))
     assert run(server, "resume").code == 0
     assert post(server.url, "/echo", {}).ok
+    assert server.stop() == 0
+
+
+def test_kills_in_the_middle_of_drains_under_load(serve: Serve) -> None:
+    server = serve(LEDGER, "--gateways", "2").start("--workers", "2")
+    load = put_load_on(server)
+    for role, index in (("worker", 0), ("gateway", 1), ("worker", 1)):
+        load.until_done(200)
+        drain = Running(server, "drain")
+        drain.until_said("in flight")
+        since = server.kill(role, index)
+        assert drain.wait().code == 0
+        server.until_back(role, index, since)
+        server.until_status(lambda status: status["state"] == "drained", "rest")
+        later = answers_from_now(load)
+        load.until_done(50)
+        assert [each for each in later() if not is_refusal(each)] == []
+        assert run(server, "resume").code == 0
+    load.until_done(200)
+    check(server, load.stop())
     assert server.stop() == 0
 
 

@@ -156,6 +156,12 @@ def test_all_views_for_the_eye_the_reader_and_the_phone(serve: Serve, page: Page
             found = Axe().run(page, options=options).response["violations"]
             serious = [each["id"] for each in found if each["impact"] in ("serious", "critical")]
             assert serious == [], f"{route}, {theme}"
+    page.goto(f"{url}/#/actions")
+    page.get_by_role("button", name="Drain…").click()
+    expect(page.locator("dialog .effect")).to_contain_text("503")
+    assert Axe().run(page).response["violations"] == []
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name="Drain…")).to_be_focused()
     page.set_viewport_size({"width": 375, "height": 800})
     for route in views:
         page.goto(f"{url}/#/{route}")

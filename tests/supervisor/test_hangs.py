@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mini_flink.progress import COMMIT, USER_CODE, Entry
+from mini_flink.progress import ASKING, COMMIT, USER_CODE, Entry
 from mini_flink.supervisor.hangs import HangWatch, Stuck
 
 SECOND = 1_000_000_000
@@ -51,3 +51,10 @@ def test_a_stopped_process_is_judged_by_how_long_it_has_been_seen_so() -> None:
     ]  # fmt: skip
     assert watch.look(None, False, 61 * SECOND) is None
     assert watch.look(None, True, 62 * SECOND) is None
+
+
+def test_a_gauge_that_does_not_come_back_is_named() -> None:
+    asked = Entry(0, 0, 0, ASKING, 0, 0, "the gauge 'depth' of operator 'total'")
+    found = looks(HangWatch(3_000), (1.5, asked), (2.5, asked), (3.5, asked))
+    what = "waiting for the gauge 'depth' of operator 'total'"
+    assert found == [None, Stuck(what, 2.5, 0, False), Stuck(what, 3.5, 0, True)]

@@ -287,7 +287,7 @@ def test_a_failure_that_a_child_reports_ends_the_server(run: Run) -> None:
 
 def test_it_says_what_it_waits_for(run: Run) -> None:
     server = run({"g1": "slow"}, gateways=2)
-    server.until(r"info   waiting for gateway 1\n")
+    server.until(r"info   waiting for (.*, )?gateway 1\n")
     assert "Ready" not in server.output
     assert server.status()["state"] == "starting"
     server.until("Stop    Ctrl-C")

@@ -6,12 +6,12 @@ import { html } from "./html.js";
 import { failedAgain } from "./letters.js";
 import { Problem, Table } from "./parts.js";
 
-// asks: a field of the form. confirm: what has to be typed, the job's name or the count of what is meant.
+// asks: a field of the form. over: what is said at the end, in place of how far it was. confirm: what has to be typed, the job's name or the count of what is meant.
 const KINDS = {
   savepoint: { title: "Take a savepoint", does: "Writes the whole state to a folder that is kept until it is deleted. Serving goes on." },
-  rescale: { title: "Rescale", does: "Changes the number of workers, or of an operator's subtasks. Requests wait while state moves; none is lost.", asks: "scale" },
-  drain: { title: "Drain", does: "Lets nobody in, answers what is in flight, and writes everything down. New requests get 503 until it is resumed.", confirm: "job" },
-  resume: { title: "Resume", does: "Lets requests in again after a drain." },
+  rescale: { title: "Rescale", does: "Changes the number of workers, or of an operator's subtasks. Requests wait while state moves; none is lost.", asks: "scale", over: "state has moved" },
+  drain: { title: "Drain", does: "Lets nobody in, answers what is in flight, and writes everything down. New requests get 503 until it is resumed.", confirm: "job", over: "the door is closed, workers are at rest" },
+  resume: { title: "Resume", does: "Lets requests in again after a drain.", over: "requests are let in again" },
   dlq_retry: { title: "Retry dead letters", does: "Hands the records to their operator again. What fails once more is a dead letter again.", confirm: "count", elsewhere: true },
   dlq_drop: { title: "Drop dead letters", does: "Deletes the records for good. Export them first if they may be wanted.", confirm: "job", elsewhere: true },
 };
@@ -115,7 +115,7 @@ const SHAPES = { ok: "●", bad: "■", warn: "▲" };
 
 const outcome = (op) => {
   const { result } = op;
-  const words = [op.text];
+  const words = [op.state === "done" ? (KINDS[op.kind]?.over ?? op.text) : op.text];
   if (result?.retried !== undefined) words.push(`${count(result.retried)} were retried, ${count(result.skipped)} skipped`);
   if (result?.dropped !== undefined) words.push(`${count(result.dropped)} were dropped, ${count(result.skipped)} skipped`);
   if (op.again > 0) words.push(`${count(op.again)} failed again and are dead letters once more`);

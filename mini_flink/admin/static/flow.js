@@ -9,7 +9,12 @@ import { Spark } from "./spark.js";
 
 const byId = (list) => new Map((list ?? []).map((each) => [each.id, each]));
 const worst = (now) => (now.worst ? `p${now.worst.part} ${percent(now.worst.busy)}` : null);
-const errorShare = ({ rps, err_rate: errors }) => (errors === null || errors === undefined || rps === null ? null : errors === 0 ? 0 : rps > 0 ? Math.min(1, errors / rps) : 1);
+const isKnown = (value) => value !== null && value !== undefined;
+// Of all that were answered: those that were let in, and those that were not.
+const errorShare = ({ rps, shed_rate: refused, err_rate: errors }) => {
+  if (!isKnown(errors) || !isKnown(rps)) return null;
+  return errors === 0 ? 0 : Math.min(1, errors / Math.max(errors, rps + (refused ?? 0)));
+};
 
 const KPIS = [
   ["requests", (point) => point.rps, rate],
@@ -23,7 +28,7 @@ const KPIS = [
 // Then is the first point of the line that was measured: 15 minutes ago if the server has run that long.
 const Kpi = ({ name, pick, write, points, span, now }) => {
   const line = points.map((point) => [point.ts, pick(point)]);
-  const then = line.find(([, value]) => value !== null && value !== undefined);
+  const then = line.find(([, value]) => isKnown(value));
   const isOld = then && span.until - then[0] > 60_000;
   return html`<li class="kpi" data-kpi=${name}>
     <span class="name">${name}</span> <strong>${write(pick(now), now.rps)}</strong>
@@ -37,11 +42,12 @@ export const Kpis = ({ tick, points, span }) =>
     ${KPIS.map(([name, pick, write]) => html`<${Kpi} key=${name} name=${name} pick=${pick} write=${write} points=${points} span=${span} now=${tick.http} />`)}
   </ul>`;
 
-const SIGNS = { died: "✕", back: "R", serving: "▸", snapshot: "S", snapshot_failed: "✕", rescale: "P", upgrade: "U", stopping: "■", drain: "D", drained: "D", resume: "▸" };
+const SIGNS = { died: "✕", back: "R", serving: "▸", snapshot: "S", snapshot_failed: "✕", rescale: "P", upgrade: "U", reload: "U", stopping: "■", draining: "D", drained: "D", resumed: "▸" };
 const SEVERITIES = { warning: "warn", error: "bad", info: "idle" };
 const FEW = 4;
 const sign = (event) => (event.kind === "verdict" ? level(event.level).shape : (SIGNS[event.kind] ?? "·"));
 
+const MARK_PX = 22;
 const RANKS = ["bad", "warn", "ok", "idle"];
 
 // Where several would cover each other stands the worst of them, and tells of all.
@@ -50,7 +56,7 @@ const marksOf = (told, { since, until }) => {
   for (const event of told) {
     if (event.ts < since || event.ts > until) continue;
     const part = (event.ts - since) / Math.max(until - since, 1);
-    const at = Math.round(part * 70);
+    const at = Math.round((part * innerWidth) / MARK_PX);
     const mark = places.get(at) ?? { at: part, events: [] };
     mark.events.push(event);
     places.set(at, mark);
@@ -79,8 +85,10 @@ export const Events = ({ events, turns, span }) => {
 // What holds beside the verdict, which is only the worst of it.
 const Also = ({ tick, plan, open }) => {
   const isWorth = (each) => (each.level === "warn" || each.level === "bad") && each.why && each.why !== tick.verdict.text;
+  // Of which the dead letters are only what follows.
+  const isSomeFailing = tick.nodes.some((each) => each.state === "failing");
   const nodes = tick.nodes.filter(isWorth).map((each) => ({ ...each, node: plan.nodes.find((node) => node.id === each.id) }));
-  const all = [...nodes, ...tick.procs.filter(isWorth), ...(tick.health ?? []).filter((each) => isWorth(each) && (each.id !== "dead letters" || nodes.length === 0))];
+  const all = [...nodes, ...tick.procs.filter(isWorth), ...(tick.health ?? []).filter((each) => isWorth(each) && (each.id !== "dead letters" || !isSomeFailing))];
   if (all.length === 0) return null;
   return html`<ul class="also" aria-label="Also">${all.map((each) => html`<li key=${each.why}><${State} state=${stateOf(each)} /> ${each.why} ${each.node ? html`<button class="link" onClick=${() => open(each.id)}>Look at it</button>` : ""}</li>`)}</ul>`;
 };
@@ -211,10 +219,13 @@ export const Flow = ({ state, route, go }) => {
   const isTable = route.params.get("view") === "table";
   const node = plan.nodes.find((each) => each.id === route.params.get("node"));
   const open = (id) => go("flow", { node: id });
-  const close = () => {
-    go("flow", { node: null, tab: null });
-    setTimeout(() => [...document.querySelectorAll("[data-node]")].find((each) => each.dataset.node === node.id)?.focus());
-  };
+  const close = () => go("flow", { node: null, tab: null });
+  // Who closes a drawer stands again where it was opened.
+  const opened = useRef(null);
+  useEffect(() => {
+    if (!node) [...document.querySelectorAll("[data-node]")].find((each) => each.dataset.node === opened.current)?.focus();
+    opened.current = node?.id ?? null;
+  }, [node?.id]);
   useEffect(() => {
     const onKey = (event) => event.key === "Escape" && node && !document.querySelector("dialog[open]") && close();
     addEventListener("keydown", onKey);

@@ -28,7 +28,13 @@ export const seconds = (value) =>
     if (v < 86400) return `${Math.floor(v / 3600)} h ${Math.floor((v % 3600) / 60)} min`;
     return `${Math.floor(v / 86400)} d ${Math.floor((v % 86400) / 3600)} h`;
   });
-export const clock = (ts) => (ts ? new Date(ts).toLocaleTimeString([], { hour12: false }) : UNKNOWN);
+// The day stands there only if it is not today.
+export const clock = (ts) => {
+  if (!ts) return UNKNOWN;
+  const then = new Date(ts);
+  const day = then.toDateString() === new Date().toDateString() ? "" : `${then.toLocaleDateString()} `;
+  return `${day}${then.toLocaleTimeString([], { hour12: false })}`;
+};
 export const ago = (ms) => `${seconds(Math.max(0, Math.round(ms / 1000)))} ago`;
 export const text = (value) => (value === null || value === undefined || value === "" ? UNKNOWN : String(value));
 

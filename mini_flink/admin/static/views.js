@@ -56,7 +56,7 @@ export const Snapshots = ({ state, open }) => {
   const inSeconds = (ms) => seconds(ms === null || ms === undefined ? null : ms / 1000);
   const rows = (asked.content?.snapshots ?? []).map((each) => ({
     key: each.id,
-    cells: [text(each.id), text(each.kind), clock(each.created_ms), inSeconds(each.duration_ms), bytes(each.total_bytes)],
+    cells: [text(each.id), text(each.kind), clock(Date.parse(each.created_at)), inSeconds(each.duration_ms), bytes(each.total_bytes)],
   }));
   return html`<h1>Snapshots</h1>
     <${Facts} facts=${[
