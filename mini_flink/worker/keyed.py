@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any
 
 from mini_flink import key_text, wire
-from mini_flink.errors import EXIT_TRY_AGAIN, EXIT_USAGE, MiniFlinkError
+from mini_flink.errors import EXIT_TRY_AGAIN, EXIT_USAGE, MiniFlinkError, UsageError
 from mini_flink.keys import key_group, subtask_of_group
 from mini_flink.state import layout
 from mini_flink.state.layout import Stored
@@ -226,7 +226,11 @@ class KeyedStates:
         behind = layout.after_prefix(head) or stop
         if not position.digest:
             return behind if position.key else prefix
-        for at, _ in islice(self._entries(head, behind), ALIKE):
+        for number, (at, _) in enumerate(self._entries(head, behind)):
+            if number == ALIKE:  # to begin with them again would go on for ever
+                raise UsageError(
+                    f"more than {ALIKE} long keys begin as that of the cursor: they cannot be paged"
+                )
             place = layout.entry_prefix(at) or at
             if digest_of(place[len(prefix) :]) == position.digest:
                 return layout.after_prefix(place) or stop

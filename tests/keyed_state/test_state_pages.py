@@ -26,8 +26,8 @@ GROUPS = 16
 WORKERS = 3
 UIDS = {1: "first", 2: "second"}
 TOTAL, TOKENS, OTHER = (
-    Stored(1, "total", 0, "value", "int", 4),
-    Stored(1, "tokens", 1, "map", "", 4),
+    Stored(1, "total", 0, "value", "int", 5),
+    Stored(1, "tokens", 1, "map", "", 5),
     Stored(2, "total", 0, "value", "", 1),
 )
 
@@ -89,7 +89,7 @@ class World:
 
     def pages(self, operator: str, limit: int, state: str | None = None) -> Iterator[list[dict[str, Any]]]:
         """As whoever asks goes on: with the worker that owns the place where the page begins."""
-        parallelism = 4 if operator == "first" else 1
+        parallelism = 5 if operator == "first" else 1
         after = None
         while True:
             subtask = subtask_of_group(Position.read(after).group, GROUPS, parallelism)
@@ -178,6 +178,20 @@ def test_a_long_key_behind_which_a_page_begins_may_be_gone(world: World) -> None
         seen += [row["key"][1:-1] for row in page["rows"]]
         after = page["after"]
     assert set(seen) == set(long), "none is left out"
+
+
+def test_too_many_long_keys_that_begin_alike_are_refused(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keyed, "ALIKE", 10)
+    monkeypatch.setattr(keyed, "PAGE_S", 60.0)
+    long = (f"{'x' * 2000}{number:03}" for number in range(200))
+    for key in [key for key in long if key_group(encode_key(key), GROUPS) == 3]:
+        world.put(OTHER, key, 1)
+    after = world.ask(0, do="scan", operator="second", limit=3)["after"]
+    assert world.ask(0, do="scan", operator="second", limit=3, after=after)["rows"]
+    monkeypatch.setattr(keyed, "ALIKE", 1)
+    assert world.ask(0, do="scan", operator="second", after=after)["exit_code"] == EXIT_USAGE
 
 
 def test_answers_are_bounded(world: World) -> None:
