@@ -304,6 +304,10 @@ class Settings:
         None, "OTLP/HTTP collector, http://host:4318; else as OTEL_EXPORTER_OTLP_… say", group=TRACING
     )
 
+    admin_limits: str | None = _option(
+        None, "limits of the page's words, as busy_warn=0.9,disk_bad=0.95; else the usual", group=ADMIN
+    )
+
     full_trace: bool = _option(False, "show all frames of a failure, not the job's only", group=MESSAGES)
     log: str = _option(
         "auto",

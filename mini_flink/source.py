@@ -25,6 +25,8 @@ LIBRARY = os.path.dirname(os.path.abspath(os.__file__))
 INSTALLED = frozenset({"site-packages", "dist-packages"})
 COMPILED = (".pyx", ".pxd", ".pxi")
 SOURCE_LIMIT = 160
+BEFORE = 40
+"""What is shown before an expression far to the right in a line that is cut."""
 
 _kept: set[str] = set()
 """Files whose text is known, whatever has become of them."""
@@ -154,10 +156,12 @@ def excerpt(frame: Frame) -> tuple[str, str]:
     stripped = text.lstrip()
     indent = len(text) - len(stripped)
     start, end = frame.start, frame.end
-    if not text or start is None or end is None or not indent <= start < indent + SOURCE_LIMIT:
+    if not text or start is None or end is None or not indent <= start < len(text):
         return _shown(stripped), ""
-    width = max(1, min(end, indent + SOURCE_LIMIT) - start)
-    return _shown(stripped), " " * (start - indent) + "^" * width
+    begin, length = start - indent, max(1, end - start)
+    if begin + min(length, BEFORE) > SOURCE_LIMIT:  # of a line that is too long, the part that has failed
+        stripped, begin = f"…{stripped[begin - BEFORE + 1 :]}", BEFORE
+    return _shown(stripped), " " * begin + "^" * min(length, SOURCE_LIMIT - begin)
 
 
 def _drawn(arrow: str, frame: Frame) -> list[str]:

@@ -98,7 +98,7 @@ class ProcessSpec:
 class AdminSpec:
     """What the admin process is told: it asks for everything else. ``token`` is empty if none is wanted.
 
-    ``payloads``: whether it shows what records and state hold.
+    ``payloads``: whether it shows what records and state hold. ``limits``: those that are not the usual ones.
     """
 
     job: str
@@ -113,6 +113,7 @@ class AdminSpec:
     listen_fd: int
     alive_fd: int
     payloads: bool = True
+    limits: str = ""
 
     @classmethod
     def read(cls, path: str) -> AdminSpec:

@@ -62,7 +62,6 @@ class Api:
         self._watch = watch
         self._feed = Feed(watch.hello)
         watch.tell = self._feed.send
-        self._server = keyed_state.server(spec.data_dir)
         self._letters = Letters(spec.data_dir, payloads=spec.payloads)
         self._operations = Operations(spec.data_dir, self._tell_operation)
         self.routes = self._table()
@@ -339,12 +338,12 @@ class Api:
         if not self._spec.payloads:
             hidden = "what state holds is not shown here: admin_payloads is off"
             raise Refusal(403, "payloads-hidden", f"{hidden}; python -m mini_flink state get KEY shows it")
-        state = given.get("state") or None
+        state, server = given.get("state") or None, keyed_state.server(self._spec.data_dir)
         if "key" in given:
-            told = await _asked(keyed_state.get, self._server, given["key"], uid, state)
+            told = await _asked(keyed_state.get, server, given["key"], uid, state)
         else:
             limit, after = _limit(given.get("limit")), _cursor(given.get("after"))
-            told = await _asked(keyed_state.scan, self._server, uid, state, limit, after)
+            told = await _asked(keyed_state.scan, server, uid, state, limit, after)
         return JSONResponse(told)
 
     # --- the stream -------------------------------------------------------------------------------------

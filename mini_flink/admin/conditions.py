@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from mini_flink.admin.limits import Limits
 from mini_flink.admin.states import BAD, WARN, Condition
+from mini_flink.limits import Limits
 
 MINUTE_MS = 60_000
 _GROWTH_TICKS = 5

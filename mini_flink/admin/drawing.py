@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from mini_flink import plan as plans
-from mini_flink.admin.limits import DEFAULT as DEFAULT_LIMITS
-from mini_flink.admin.limits import Limits
 from mini_flink.errors import Location
 from mini_flink.graph import REQUESTS, Edge, JobGraph, Node, RequestOptions
+from mini_flink.limits import DEFAULT as DEFAULT_LIMITS
+from mini_flink.limits import Limits
 
 SCHEMA = 1
 _NOWHERE = Location("", 0)

@@ -20,11 +20,13 @@ from mini_flink.admin.api import Api, page_text
 from mini_flink.admin.guard import BODY_BYTES, Guard
 from mini_flink.admin.watch import Watch
 from mini_flink.gateway.server import HttpServer
+from mini_flink.limits import Limits
 from mini_flink.priority import be_nicer
 from mini_flink.spec import AdminSpec
 
 NICE = 5
 UNREAD_BYTES = 128 * 1024
+FIRST_LOOK_S = 5.0
 CONNECTIONS = 256
 """Streams, what browsers keep open beside them, and scrapers; who holds more of them open gets no further."""
 
@@ -50,7 +52,7 @@ def _listener(fd: int) -> socket.socket:
 
 
 async def _serve(spec: AdminSpec) -> None:
-    watch = Watch(spec.data_dir)
+    watch = Watch(spec.data_dir, Limits.read(spec.limits))
     api = Api(spec, watch)
     server = HttpServer(
         AdminLimits(),
@@ -61,8 +63,12 @@ async def _serve(spec: AdminSpec) -> None:
     )
     # Nobody writes: it is readable when the supervisor is gone.
     asyncio.get_running_loop().add_reader(spec.alive_fd, lambda: os._exit(0))
+    watching = asyncio.create_task(watch.run())
+    # Who comes before waits in the socket: the first thing that a page hears is how things stand.
+    await asyncio.wait((watching, asyncio.create_task(watch.begun.wait())), timeout=FIRST_LOOK_S,
+                       return_when=asyncio.FIRST_COMPLETED)  # fmt: skip
     await server.start()
-    await watch.run()
+    await watching
 
 
 def main(argv: list[str]) -> int:

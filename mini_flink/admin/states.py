@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from mini_flink.admin.limits import ENTER_TICKS, LEAVE_TICKS
+from mini_flink.limits import ENTER_TICKS, LEAVE_TICKS
 
 OK, IDLE, UNKNOWN, WARN, BAD = "ok", "idle", "unknown", "warn", "bad"
 

@@ -17,12 +17,12 @@ from mini_flink import __version__, procfs
 from mini_flink.admin.conditions import conditions
 from mini_flink.admin.drawing import Drawing, draw
 from mini_flink.admin.history import History, flatten
-from mini_flink.admin.limits import Limits
 from mini_flink.admin.sampling import Reading, name_of, subtasks_of, tick
 from mini_flink.admin.states import States, label
 from mini_flink.admin.trends import Filling
 from mini_flink.admin.verdict import judge
 from mini_flink.asking import UnavailableError, query
+from mini_flink.limits import DEFAULT, Limits
 from mini_flink.metrics import read_metrics
 
 INTERVAL_S = 1.0
@@ -44,11 +44,13 @@ class Known(NamedTuple):
 class Watch:
     """What is known of the server; ``tell`` hears of each tick and event."""
 
-    def __init__(self, data_dir: str) -> None:
+    def __init__(self, data_dir: str, limits: Limits = DEFAULT) -> None:
         self._data_dir = data_dir
         self.history = History()
         self.ticks: deque[dict[str, Any]] = deque(maxlen=_KEPT_TICKS)
         self.known: Known | None = None
+        self.begun = asyncio.Event()
+        """Something is known."""
         self._drawing: Drawing | None = None
         self._before: Reading | None = None
         self.tell: Tell = lambda *_: None
@@ -57,7 +59,7 @@ class Watch:
         self._seq = 0
         self._filling = Filling()
         self._states = States()
-        self._limits = Limits()
+        self._limits = limits
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -91,6 +93,7 @@ class Watch:
         one["verdict"] = judge(one, holding)
         self.ticks.append(one)
         self.known = Known(drawing, reading, one)
+        self.begun.set()
         self.history.add(reading.ts_ms, flatten(one))
         for event in status["events"]:
             if event["number"] > self._seen_event:

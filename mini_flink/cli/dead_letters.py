@@ -14,6 +14,9 @@ from mini_flink.cli.parsing import Command, Group, options_of, settings_from
 from mini_flink.cli.reading import data_dir_of
 from mini_flink.errors import UsageError
 
+LISTED = ("failed_at", "error_id", "operator", "key", "value", "error")
+"""What of a dead letter is in the list for people; ``show`` has all of it."""
+
 
 @click.group("dead-letters", cls=Group, no_args_is_help=False, help="The records that failed.")
 def command() -> None:
@@ -33,7 +36,7 @@ def list_command(as_json: bool, **given: Any) -> int:
     if as_json:
         print_json({"dead_letters": letters})
     elif letters:
-        print_table(letters)
+        print_table([{name: letter[name] for name in LISTED if name in letter} for letter in letters])
     else:
         print("no dead letters")
     return 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -30,6 +31,9 @@ from mini_flink.worker.keyed import KeyedStates
 
 ANSWER_S = 30.0
 """A worker that hangs is killed before that."""
+
+REST_TIMES = 3
+"""How many times longer than an answer took a long scan waits before it asks for more."""
 
 Known = list[list[str]]
 """Per state: operator, name, kind and type, as a worker tells them."""
@@ -120,8 +124,22 @@ def _meant(name: str, known: list[str], what: str) -> str:
 
 
 def server(data_dir: str) -> Teller:
-    """The server that runs on ``data_dir``; UnavailableError, when it is asked, if there is none."""
-    return lambda question: ask(data_dir, "state", question, limit_s=ANSWER_S)
+    """The server that runs on ``data_dir``; UnavailableError, when it is asked, if there is none.
+
+    Who asks it again and again leaves it most of its time for its work.
+    """
+    rest_until = 0.0
+
+    def tell(question: Mapping[str, Any]) -> dict[str, Any]:
+        nonlocal rest_until
+        time.sleep(max(0.0, rest_until - time.monotonic()))
+        began = time.monotonic()
+        told = ask(data_dir, "state", question, limit_s=ANSWER_S)
+        ended = time.monotonic()
+        rest_until = ended + REST_TIMES * (ended - began)
+        return told
+
+    return tell
 
 
 @contextmanager

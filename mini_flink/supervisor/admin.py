@@ -18,6 +18,7 @@ from typing import Any
 from mini_flink import console
 from mini_flink.config import Settings
 from mini_flink.errors import BusyError, ConfigError, StorageError, storage_error
+from mini_flink.limits import Limits
 from mini_flink.spec import AdminSpec
 from mini_flink.supervisor.listeners import Address, address_of, take
 from mini_flink.supervisor.members import GONE, READY, WAITING, Origin, describe_exit
@@ -57,6 +58,7 @@ def open_door(settings: Settings, origin: Origin, inherited: socket.socket | Non
     if inherited is not None:
         host, port = address_of(inherited)
     token = token_of(settings, origin)
+    Limits.read(settings.admin_limits)  # a mistake in it is told now
     if not token and not is_loopback(host):
         raise ConfigError(
             f"{_FLAGS}host {host} lets others than this host operate the server, and there is no token",
@@ -196,6 +198,7 @@ class AdminKeeper:
             listen_fd=self._door.listener.fileno(),
             alive_fd=self._alive_reader,
             payloads=plan.settings.admin_payloads,
+            limits=plan.settings.admin_limits or "",
         )
         path = os.path.join(plan.runtime_dir, "admin.json")
         try:

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from mini_flink.admin.conditions import conditions
-from mini_flink.admin.limits import ENTER_TICKS, LEAVE_TICKS, Limits
 from mini_flink.admin.states import BAD, WARN, Condition, States, label
 from mini_flink.admin.verdict import judge
+from mini_flink.errors import ConfigError
+from mini_flink.limits import ENTER_TICKS, LEAVE_TICKS, Limits
 
 DEADLINE_MS = 10_000
 HEALTH = ("door", "disk", "snapshots", "dead letters")
@@ -314,3 +315,17 @@ def test_everything_that_has_a_word_is_a_word_of_the_server() -> None:
         CHAIN, lambda s: tick(s, [node("fraud")], [proc("w0")], disk={"used": 0.99}, snap={"age_s": 900})
     )
     assert {each["id"] for each in one["health"]} == {"disk", "snapshots"} < set(HEALTH)
+
+
+def test_limits_are_changed_by_name_and_a_mistake_is_told() -> None:
+    changed = Limits.read("busy_warn=0.5, disk_bad=0.99")
+    assert (changed.busy_warn, changed.disk_bad, changed.busy_bad) == (0.5, 0.99, Limits().busy_bad)
+    assert Limits.read(None) == Limits.read("") == Limits()
+    found = [node("a", **busy(0.6))]
+    states = States()
+    for second in range(ENTER_TICKS):
+        holding = states.step(conditions([tick(second, found, [proc("w0")])], changed, plan("a")))
+    assert [each.word for each in holding["node:a"]] == ["busy"]
+    for wrong in ("busy=1", "busy_warn", "busy_warn=x", "busy_warn=-1", "busy_warn=nan"):
+        with pytest.raises(ConfigError):
+            Limits.read(wrong)

@@ -10,11 +10,11 @@ from rich.console import Console
 
 from mini_flink.admin.conditions import conditions
 from mini_flink.admin.drawing import draw
-from mini_flink.admin.limits import Limits
 from mini_flink.admin.sampling import tick
 from mini_flink.admin.states import States, label
 from mini_flink.admin.verdict import judge
 from mini_flink.cli.top_view import SORTS, Screen, View
+from mini_flink.limits import Limits
 from tests.admin.facts import reading, status
 
 DRAWING = draw(status(), "0")

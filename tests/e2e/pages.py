@@ -56,7 +56,8 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
     context.on("request", lambda request: hosts.add(httpx.URL(request.url).host))
     yield context
     context.close()
-    assert [each for each in complaints if not any(known in each for known in EXPECTED)] == []
+    bad = [each for each in complaints if not any(known in each for known in EXPECTED)]
+    assert bad == [], bad
     assert hosts <= {"127.0.0.1", ""}
 
 

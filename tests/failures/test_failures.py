@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import linecache
 from collections.abc import Callable
@@ -63,6 +64,17 @@ def test_the_right_one_of_two_lambdas_on_one_line_is_underlined(load):
     )
     shown = render(Failure("double", raised(names["first"], {"count": 1})))
     assert shown.splitlines()[-1] == "  |                            ^^^^^^^^^^"
+
+
+def test_of_a_line_that_is_too_long_the_part_that_failed_is_shown(load):
+    filler = ", ".join(f"'{number:03}'" for number in range(40))
+    names = load(f"function = lambda o: [{filler}, o['price'], {filler}]\n")
+    shown = render(Failure("long", raised(names["function"], {}))).splitlines()
+    line, carets = next(pair for pair in itertools.pairwise(shown) if "^" in pair[1])
+    assert line[carets.index("^") : carets.rindex("^") + 1] == "o['price']"
+    assert line.startswith("1 | …")
+    assert line.endswith("…")
+    assert len(line) <= 164
 
 
 def test_key_request_and_error_id_are_named(load):
