@@ -43,6 +43,17 @@ SAME_SECOND = """async () => {
 }"""
 
 
+HOLD = """
+// The page hears nothing after the greeting until it is let go.
+const read = ReadableStreamDefaultReader.prototype.read;
+const gate = new Promise((resolve) => { window.letGo = resolve; });
+let reads = 0;
+ReadableStreamDefaultReader.prototype.read = async function () {
+  const got = await read.call(this);
+  if (reads++ > 0) await gate;
+  return got;
+};"""
+
 SMALL = """all => all
   .filter((each) => each.checkVisibility() && each.offsetHeight < 44)
   .map((each) => each.textContent)"""
@@ -212,12 +223,16 @@ def test_hostile_names_are_text_and_fit(serve: Serve, page: Page) -> None:
 
 def test_the_keyboard_alone_looks_closer_and_takes_a_savepoint(serve: Serve, page: Page) -> None:
     _, url = with_page(serve, "ledger.py", *FEW)
+    page.add_init_script(HOLD)
     page.goto(f"{url}/#/flow")
     plan = httpx.get(f"{url}/api/v1/plan").json()
     expect(page.locator('[data-node][tabindex="0"]')).to_have_count(1)
     page.locator('[data-node][tabindex="0"]').focus()
     page.keyboard.press("ArrowRight")
     second = plan["edges"][0]["target"]
+    expect(page.locator("[data-node]:focus")).to_have_attribute("data-node", second)
+    page.evaluate("letGo()")
+    expect(page.locator(".kpis")).to_be_visible()
     expect(page.locator("[data-node]:focus")).to_have_attribute("data-node", second)
     page.keyboard.press("Enter")
     expect(page.locator(".drawer h2")).to_be_focused()

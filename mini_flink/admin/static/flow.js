@@ -232,9 +232,12 @@ export const Flow = ({ state, route, go }) => {
     return () => removeEventListener("keydown", onKey);
   }, [node?.id]);
   const span = { since: points[0]?.ts ?? 0, until: points.at(-1)?.ts ?? 1 };
+  // Each part has a place of its own that is always there: what comes and goes in one moves no other, and so takes
+  // nobody the focus.
   return html`<h1 class="unseen">Flow</h1>
-    ${tick ? html`<${Also} tick=${tick} plan=${plan} open=${open} /><${Kpis} tick=${tick} points=${points} span=${span} /><${Events} events=${events} turns=${turns} span=${span} />` : html`<p class="empty">Waiting for the first second.</p>`}
+    <div>${tick ? html`<${Also} tick=${tick} plan=${plan} open=${open} />` : html`<p class="empty">Waiting for the first second.</p>`}</div>
+    <div>${tick ? html`<${Kpis} tick=${tick} points=${points} span=${span} /><${Events} events=${events} turns=${turns} span=${span} />` : ""}</div>
     <p class="switch"><button aria-pressed=${isTable} onClick=${() => go("flow", { view: isTable ? null : "table" })}>${isTable ? "Show as graph" : "Show as table"} (t)</button></p>
-    ${isTable ? html`<${NodeTable} plan=${plan} tick=${tick} open=${open} />` : html`<${Graph} key=${plan.plan_hash} plan=${plan} tick=${tick} open=${open} /><${PhoneList} plan=${plan} tick=${tick} open=${open} />`}
-    ${node ? html`<${Drawer} key=${node.id} plan=${plan} tick=${tick} node=${node} tab=${route.params.get("tab")} choose=${(tab) => go("flow", { tab })} close=${close} />` : ""}`;
+    <div>${isTable ? html`<${NodeTable} plan=${plan} tick=${tick} open=${open} />` : html`<${Graph} key=${plan.plan_hash} plan=${plan} tick=${tick} open=${open} /><${PhoneList} plan=${plan} tick=${tick} open=${open} />`}</div>
+    <div>${node ? html`<${Drawer} key=${node.id} plan=${plan} tick=${tick} node=${node} tab=${route.params.get("tab")} choose=${(tab) => go("flow", { tab })} close=${close} />` : ""}</div>`;
 };
