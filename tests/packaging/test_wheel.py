@@ -77,7 +77,7 @@ def test_its_metadata(wheel: zipfile.ZipFile) -> None:
     assert (about["License-Expression"], about["Requires-Python"]) == ("Apache-2.0", ">=3.11")
     assert about["Description-Content-Type"] == "text/markdown"
     assert about.get_payload() == (ROOT / "README.md").read_text()
-    assert about.get_all("Provides-Extra") == ["remote", "test"]
+    assert about.get_all("Provides-Extra") == ["remote", "test", "tracing"]
     assert "Typing :: Typed" in about.get_all("Classifier", [])
     assert "mini-flink = mini_flink.__main__:main" in wheel.read(f"{info}entry_points.txt").decode()
 
