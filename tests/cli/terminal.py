@@ -33,7 +33,9 @@ class Terminal:
         self.resize(columns, rows)
         self.modes_before = termios.tcgetattr(slave)
         environment = {
-            name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")
+            name: value
+            for name, value in os.environ.items()
+            if name not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES")
         }
         environment |= {"PYTHONPATH": str(ROOT), "TERM": "xterm-256color", **variables}
         self.process = subprocess.Popen(

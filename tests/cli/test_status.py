@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -29,11 +30,15 @@ def status(server: Server, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60)
 
 
+def answered(report: dict[str, Any]) -> int:
+    return sum(process["counters"].get("answered", 0) for process in report["processes"])
+
+
 def test_it_says_what_is_served_and_names_the_last_error(server: Server) -> None:
     for amount in (1, 2):
         httpx.post(f"{server.url}/total", json={"key": "a", "amount": amount}).raise_for_status()
     error_id = httpx.post(f"{server.url}/total", json={"key": "a"}).json()["error_id"]
-    server.until_status(lambda report: report["last_failure"], "the failure")
+    server.until_status(lambda report: report["last_failure"] and answered(report) == 3, "the failure")
     done = status(server)
     lines = done.stdout.splitlines()
     assert (done.returncode, done.stderr) == (0, "")
