@@ -127,6 +127,9 @@ def test_a_dead_letter_is_shown_whole_and_a_group_is_retried_exported_and_droppe
         group.get_by_role("button", name="Export").click()
     exported = json.loads(Path(download.value.path()).read_text())
     assert sorted(letter["key"] for letter in exported) == ["'<b>k</b>'", "'poor'"]
+    poor = next(letter["error_id"] for letter in exported if letter["key"] == "'poor'")
+    page.goto(f"{url}/#/deadletters?id={poor}")
+    expect(page.locator("#main > details[open] summary")).to_contain_text(f"{poor} · ")
 
     # One of the two would succeed now.
     rich = {"key": "<b>k</b>", "amount": 100}

@@ -16,7 +16,8 @@ const KINDS = {
   dlq_drop: { title: "Drop dead letters", does: "Deletes the records for good. Export them first if they may be wanted.", confirm: "job", elsewhere: true },
 };
 const OVER = new Set(["done", "failed", "skipped"]);
-const isDrained = (state) => ["drained", "draining"].includes(state.tick?.state);
+// Also while it is rescaled behind its closed door.
+const isDrained = (state) => /^drain(ed|ing)/.test(state.tick?.state ?? "");
 
 const follow = async (id) => {
   while (!OVER.has(feed.state.ops[id]?.state)) {

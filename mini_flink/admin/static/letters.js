@@ -80,14 +80,14 @@ const Deeds = ({ group, many, state, open, children }) => {
   </p>`;
 };
 
-const Letter = ({ letter, state, open }) => {
+const Letter = ({ letter, state, open, isOpen }) => {
   const [whole, setWhole] = useState(null);
   const [error, setError] = useState(null);
   const look = (event) =>
     event.target.open && !whole && api(`deadletters/${encodeURIComponent(letter.error_id)}`).then(setWhole, (problem) => setError(problem.message));
   const one = { ids: [letter.error_id] };
   const trace = (whole?.traceback ?? [...letter.frames, letter.error]).join("\n");
-  return html`<details class="letter" onToggle=${look}>
+  return html`<details class="letter" open=${isOpen} onToggle=${look}>
     <summary>${letter.error_id} · ${clock(Date.parse(letter.failed_at))}${letter.key ? ` · key ${shorten(letter.key, 60)}` : ""}</summary>
     ${error ? html`<${Problem}>${error}<//>` : ""}
     <h3>Payload</h3><pre tabindex="0">${whole?.value ?? letter.value ?? "not shown here: payloads are switched off (admin_payloads)"}</pre>
@@ -127,7 +127,15 @@ const Group = ({ group, state, open, name }) => {
   </section>`;
 };
 
-export const DeadLetters = ({ state, open }) => {
+// The one that a link names, as that in the answer of a server under --dev.
+const Named = ({ id, state, open }) => {
+  const asked = useAsked(`deadletters/${encodeURIComponent(id)}`, 5000);
+  if (asked.error) return html`<${Problem}>The dead letter ${id} is not there, or not any more: ${asked.error}<//>`;
+  return asked.content ? html`<${Letter} letter=${asked.content} state=${state} open=${open} isOpen />` : "";
+};
+
+export const DeadLetters = ({ state, route, open }) => {
+  const named = route.params.get("id");
   const asked = useAsked("errors", 5000);
   const { dlq } = state.tick ?? {};
   useEffect(() => asked.again(), [dlq?.total, dlq?.present]);
@@ -139,6 +147,7 @@ export const DeadLetters = ({ state, open }) => {
     <p>Records that failed, kept with what they carried: <b>${asked.content ? count(all) : "?"}</b> are there now. ${count(dlq?.total)} failed since the server started; ${rate(dlq?.rate)} at present.</p>
     ${asked.error ? html`<${Problem}>${text(asked.error)} <button onClick=${asked.again}>Ask again</button><//>` : ""}
     ${asked.content && all === 0 ? html`<p class="empty">● None. Nothing was lost on the way.</p>` : ""}
+    ${named ? html`<${Named} key=${named} id=${named} state=${state} open=${open} />` : ""}
     ${all > 0 ? html`<${Deeds} group=${null} many=${all} state=${state} open=${open} />` : ""}
     <div ref=${place}>${steady.map((group) => html`<${Group} key=${group.group} group=${group} state=${state} open=${open} name=${nameOf(group.operator)} />`)}</div>`;
 };
