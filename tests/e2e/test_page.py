@@ -12,7 +12,7 @@ from typing import Any, Literal
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.conftest import Serve
 from tests.e2e.pages import FEW, needs_chromium, with_page
@@ -83,6 +83,21 @@ DRAWN = """() => {
 }"""
 
 
+LATELY = """async () => {
+  const { errorsLately } = await import("/static/flow.js");
+  const second = (at, errors, rps = 100) => ({ ts: at * 1000, rps, shed_rate: 0, err_rate: errors });
+  const points = [second(1, 100), second(2, 0), second(3, 10), second(4, 0), second(5, 10), second(6, 0)];
+  const of = (...several) => errorsLately(several, several.at(-1).ts);
+  return [of(...points), of(second(1, null, null)), of(second(1, 0, 0)), errorsLately(points, 2000)];
+}"""
+
+
+def _with_seven_more(route: Route) -> None:
+    """The server's answer, as if it knew of more snapshots than fit."""
+    answer = route.fetch()
+    route.fulfill(response=answer, json={**answer.json(), "more": 7})
+
+
 def _number(text: str) -> float:
     """``1.2k/s`` as a number."""
     found = re.match(r"([\d.]+)([kM]?)", text)
@@ -132,6 +147,7 @@ def test_what_is_shown_is_what_flows_and_a_killed_worker_returns(serve: Serve, p
     worker = server.of("worker")
     shown_worker = page.locator("tbody tr", has=page.locator('[data-process="w0"]'))
     expect(shown_worker.locator("td").nth(0)).to_contain_text("OK")
+    expect(shown_worker.locator("td").nth(7)).to_have_text("–")
     os.kill(worker["pid"], signal.SIGKILL)
     expect(shown_worker.locator("td").nth(3)).to_have_text("1")
     expect(shown_worker.locator("td").nth(0)).to_contain_text("RESTARTED")
@@ -194,6 +210,9 @@ def test_all_views_for_the_eye_the_reader_and_the_phone(serve: Serve, page: Page
         page.goto(f"{url}/#/{route}")
         expect(page.get_by_role("heading", level=1)).to_be_attached()
         assert page.evaluate("document.documentElement.scrollWidth") <= 375, route
+        if route in ROUTES:
+            tab = page.locator(f'nav [aria-current][href="#/{route.partition("?")[0]}"]')
+            expect(tab).to_be_in_viewport(ratio=0.99)
         small = page.locator("main button:not(.link), main select").evaluate_all(SMALL)
         assert small == [], route
 
@@ -265,6 +284,10 @@ def test_the_keyboard_alone_looks_closer_and_takes_a_savepoint(serve: Serve, pag
     page.locator("dialog .go").focus()
     page.keyboard.press("Enter")
     expect(page.locator("tbody .state").first).to_contain_text("done")
+    page.route("**/api/v1/snapshots", _with_seven_more)
+    page.goto(f"{url}/#/snapshots")
+    expect(page.locator("tbody td").nth(2)).to_have_text(re.compile(r"^[1-9]\d* ms$|^[1-9][\d.]* s$"))
+    expect(page.locator("main")).to_contain_text("7 older ones")
 
 
 def test_latency_is_drawn_over_time(serve: Serve, page: Page) -> None:
@@ -279,6 +302,8 @@ def test_latency_is_drawn_over_time(serve: Serve, page: Page) -> None:
         expect(page.locator(".legend")).to_contain_text(re.compile(rf"{name} [\d.]+ [µm]?s"))
     page.get_by_role("combobox", name="Over").select_option("1m")
     assert "range=1m" in page.url
+    # What is shown as the share of errors is that of the last five seconds.
+    assert page.evaluate(LATELY) == [0.04, None, 0, 0.5]
     expect(page.locator(".chart polyline.line0").first).to_be_attached()
     history = httpx.get(f"{url}/api/v1/history", params={"series": "http.p99_us", "range": "1m"}).json()
     assert any(value for _, value in history["series"]["http.p99_us"])

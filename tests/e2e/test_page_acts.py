@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 from playwright.sync_api import BrowserContext, Page, expect
 
+from mini_flink.config import BY_NAME
 from tests.e2e.conftest import Serve
 from tests.e2e.pages import FEW, needs_chromium, with_page
 from tests.e2e.server import Server
@@ -160,6 +161,10 @@ def test_workers_and_subtasks_become_more(serve: Serve, page: Page) -> None:
     _, url = with_page(serve, "failing.py", *FEW)
     page.goto(f"{url}/#/actions")
     page.get_by_role("button", name="Rescale…").click()
+    expect(page.locator("dialog .effect")).to_contain_text("Nothing would change")
+    expect(page.locator("dialog .go")).to_be_disabled()
+    most = str(BY_NAME["workers"].maximum)
+    expect(page.get_by_label("Workers")).to_have_attribute("max", most)
     page.get_by_label("Workers").fill("2")
     page.get_by_label("Workers").press("Tab")
     expect(page.locator("dialog .effect")).to_contain_text("from 1 to 2 workers")
