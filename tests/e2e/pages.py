@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.e2e.server import JOBS, Server
+
+Shared = Callable[..., tuple[Server, str]]
 
 CHROMIUM = "/usr/bin/chromium"
 QUIET = [
@@ -64,6 +66,29 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 @pytest.fixture
 def page(context: BrowserContext) -> Page:
     return context.new_page()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    """Servers that several tests of a module look at, one for each job, and the address of its page.
+
+    Whoever uses one leaves it serving. What a test needs for itself alone it makes with ``serve``.
+    """
+    servers: dict[str, Server] = {}
+
+    def get(job: str, *options: str) -> tuple[Server, str]:
+        if job not in servers:
+            folder = tmp_path_factory.mktemp("shared")
+            servers[job] = Server(
+                folder, JOBS / job, *FEW, *options, environment={"MINI_FLINK_ADMIN": "true"}
+            )
+            servers[job].start()
+        return servers[job], page_of(servers[job])
+
+    yield get
+    for server in servers.values():
+        server.clean_up()
+    assert [line for server in servers.values() for line in server.surprises()] == []
 
 
 def with_page(serve: Any, job: str | Path = "ledger.py", *options: str, **more: Any) -> tuple[Server, str]:

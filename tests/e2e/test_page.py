@@ -15,7 +15,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.conftest import Serve
-from tests.e2e.pages import FEW, needs_chromium, with_page
+from tests.e2e.pages import FEW, Shared, needs_chromium, with_page
 
 ROUTES = ("flow", "flow?view=table", "latency", "processes", "snapshots", "deadletters", "actions")
 TABS = ("overview", "subtasks", "errors", "latency", "state", "limits")
@@ -170,8 +170,8 @@ def test_a_worker_that_stays_down_is_said_until_it_is_back(serve: Serve, page: P
     expect(page.locator("#verdict")).not_to_contain_text("DOWN")
 
 
-def test_it_says_so_when_nothing_is_heard_and_comes_back_by_itself(serve: Serve, page: Page) -> None:
-    server, url = with_page(serve, "ledger.py", *FEW)
+def test_it_says_so_when_nothing_is_heard_and_comes_back_by_itself(shared: Shared, page: Page) -> None:
+    server, url = shared("ledger.py")
     page.goto(url)
     expect(page.locator(".kpis")).to_be_visible()
     server.stop()
@@ -180,8 +180,8 @@ def test_it_says_so_when_nothing_is_heard_and_comes_back_by_itself(serve: Serve,
     expect(page.locator("#verdict")).to_contain_text("IDLE")
 
 
-def test_all_views_for_the_eye_the_reader_and_the_phone(serve: Serve, page: Page) -> None:
-    server, url = with_page(serve, "failing.py", *FEW)
+def test_all_views_for_the_eye_the_reader_and_the_phone(shared: Shared, page: Page) -> None:
+    server, url = shared("failing.py")
     assert httpx.post(f"{server.url}/total", json={"key": "k", "amount": 1, "do": "raise"}).status_code == 500
     views = [*ROUTES, *(f"flow?node=total&tab={tab}" for tab in TABS)]
     only_colours = {"runOnly": ["color-contrast"]}
@@ -217,8 +217,8 @@ def test_all_views_for_the_eye_the_reader_and_the_phone(serve: Serve, page: Page
         assert small == [], route
 
 
-def test_with_forced_colours_words_lines_and_focus_stay(serve: Serve, page: Page) -> None:
-    _, url = with_page(serve, "ledger.py", *FEW)
+def test_with_forced_colours_words_lines_and_focus_stay(shared: Shared, page: Page) -> None:
+    _, url = shared("ledger.py")
     page.emulate_media(forced_colors="active", reduced_motion="reduce")
     page.goto(url)
     expect(page.locator("[data-node] .word").first).to_have_text("IDLE")
@@ -256,8 +256,8 @@ def test_hostile_names_are_text_and_fit(serve: Serve, page: Page) -> None:
     assert page.evaluate("window.hacked") is None
 
 
-def test_the_keyboard_alone_looks_closer_and_takes_a_savepoint(serve: Serve, page: Page) -> None:
-    _, url = with_page(serve, "ledger.py", *FEW)
+def test_the_keyboard_alone_looks_closer_and_takes_a_savepoint(shared: Shared, page: Page) -> None:
+    _, url = shared("ledger.py")
     page.add_init_script(HOLD)
     page.goto(f"{url}/#/flow")
     plan = httpx.get(f"{url}/api/v1/plan").json()
@@ -290,8 +290,8 @@ def test_the_keyboard_alone_looks_closer_and_takes_a_savepoint(serve: Serve, pag
     expect(page.locator("main")).to_contain_text("7 older ones")
 
 
-def test_latency_is_drawn_over_time(serve: Serve, page: Page) -> None:
-    server, url = with_page(serve, "ledger.py", *FEW)
+def test_latency_is_drawn_over_time(shared: Shared, page: Page) -> None:
+    server, url = shared("ledger.py")
     page.goto(f"{url}/#/latency")
     for number in range(RECORDS):
         httpx.post(f"{server.url}/add", json={"key": f"k{number}", "token": f"t{number}", "bucket": "b"})
