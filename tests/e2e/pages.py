@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.e2e.server import JOBS, Server
@@ -89,6 +90,27 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
     for server in servers.values():
         server.clean_up()
     assert [line for server in servers.values() for line in server.surprises()] == []
+
+
+def look_at(page: Page, url: str, route: str) -> None:
+    """Go to a view, and wait until it is the one that is shown."""
+    page.goto(f"{url}/#/{route}")
+    name, _, query = route.partition("?")
+    expect(page.locator(f'nav [aria-current][href="#/{name}"]')).to_be_attached()
+    expect(page.get_by_role("heading", level=1)).to_be_attached()
+    if tab := dict(httpx.QueryParams(query)).get("tab"):
+        expect(page.locator(f'[data-tab="{tab}"][aria-selected="true"]')).to_be_attached()
+
+
+def violations(page: Page, *only: str) -> list[dict[str, Any]]:
+    """What axe finds on the page, of all its rules or a few; it is brought there once."""
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(Axe().axe_script)
+    options = {"resultTypes": ["violations"], **({"runOnly": list(only)} if only else {})}
+    found: list[dict[str, Any]] = page.evaluate(
+        "async (options) => (await axe.run(options)).violations", options
+    )
+    return found
 
 
 def with_page(serve: Any, job: str | Path = "ledger.py", *options: str, **more: Any) -> tuple[Server, str]:

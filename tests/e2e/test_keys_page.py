@@ -7,14 +7,13 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from mini_flink.keys import encode_key, key_group
 from mini_flink.state.position import Position
 from tests.e2e.client import post, post_all
 from tests.e2e.conftest import Serve
-from tests.e2e.pages import FEW, PATIENCE_MS, Shared, needs_chromium, with_page
+from tests.e2e.pages import FEW, PATIENCE_MS, Shared, needs_chromium, violations, with_page
 from tests.e2e.server import Server
 
 pytestmark = needs_chromium
@@ -109,8 +108,7 @@ def test_it_is_accessible(served: tuple[Server, str], page: Page, theme: str) ->
     page.goto(f"{url}/#/keys?key=k3")
     expect(page.get_by_label("State total")).to_have_text("3")
     expect(page.get_by_role("region", name="Keys of")).to_be_visible()
-    results = Axe().run(page)
-    assert results.violations_count == 0, results.generate_report()
+    assert violations(page) == []
 
 
 def test_what_goes_wrong_is_said_in_words(serve: Serve, page: Page) -> None:

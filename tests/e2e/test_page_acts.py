@@ -52,7 +52,7 @@ def test_eight_tabs_read_one_stream_and_any_of_them_may_go(shared: Shared, conte
     pages = [context.new_page() for _ in range(TABS)]
     pages[1].clock.install()
     for page in pages:
-        page.goto(url)
+        page.goto(url, wait_until="commit")
     for page in pages:
         expect(page.locator("#verdict")).to_contain_text("IDLE")
     _get_on(*pages)
