@@ -8,25 +8,26 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Match, Route
 from starlette.staticfiles import StaticFiles
 
-from mini_flink import __version__
+from mini_flink import __version__, console
 from mini_flink.admin import flink
 from mini_flink.admin.drawing import Drawing
 from mini_flink.admin.exposition import CONTENT_TYPE, expose
 from mini_flink.admin.feed import Feed, Viewer
 from mini_flink.admin.guard import BODY_BYTES, Refusal
 from mini_flink.admin.letters import Letters
-from mini_flink.admin.operations import QUESTIONS, Operations, checked, effect
+from mini_flink.admin.operations import QUESTIONS, Operations, checked, effect, shown
 from mini_flink.admin.sampling import name_of
 from mini_flink.admin.watch import INTERVAL_S, Known, Watch
 from mini_flink.asking import RefusedError, UnavailableError
@@ -73,9 +74,15 @@ class Api:
 
     def app(self) -> Starlette:
         """The application, without its guard."""
-        routes: list[Any] = [Route(each.path, each.handler, methods=[each.method]) for each in self.routes]
+        routes: list[Any] = [
+            Route(each.path, _answering(each.handler), methods=[each.method]) for each in self.routes
+        ]
         routes.append(Route("/", self._page, methods=["GET"]))
-        handlers: dict[Any, Any] = {Refusal: _refused, HTTPException: self._no_such_route}
+        handlers: dict[Any, Any] = {
+            Refusal: _refused,
+            HTTPException: self._no_such_route,
+            ClientDisconnect: _gone,
+        }
         app = Starlette(routes=routes, exception_handlers=handlers)
         app.mount("/static", StaticFiles(directory=STATIC, check_dir=False))
         return app
@@ -313,7 +320,9 @@ class Api:
             found = await asyncio.to_thread(list_all, facts["location"], may_be_new=True)
         except (RefusedError, OSError) as error:
             raise Refusal(503, "store-unavailable", str(error)) from error
-        return JSONResponse({**facts, "snapshots": found["snapshots"][:ROWS]})
+        newest_first = found["snapshots"][::-1]
+        more = max(0, len(newest_first) - ROWS)
+        return JSONResponse({**facts, "snapshots": newest_first[:ROWS], "more": more})
 
     async def _events(self, _: Request) -> Response:
         return JSONResponse({"events": list(reversed(self._status["events"]))[:ROWS]})
@@ -376,16 +385,18 @@ class Api:
 
     async def _operate(self, request: Request) -> Response:
         body = await _body(request)
-        kind, args = checked(body.get("kind"), body.get("args") or {}, self._spec.job)
+        kind, args = checked(body.get("kind"), body.get("args") or {}, self._drawing.public)
         self._check_expected(body.get("expect") or {})
         if body.get("dry_run"):
             text = effect(kind, args, self._last, self._drawing.public)
-            return JSONResponse({"kind": kind, "args": args, "dry_run": True, "text": text})
+            return JSONResponse({"kind": kind, "args": shown(args), "dry_run": True, "text": text})
         key = request.headers.get("idempotency-key", "")
         operation = self._operations.begin(kind, args, _who(request), key)
         return JSONResponse(operation.public(), 202, {"location": f"/api/v1/ops/{operation.id}"})
 
-    def _check_expected(self, expected: dict[str, Any]) -> None:
+    def _check_expected(self, expected: Any) -> None:
+        if not isinstance(expected, dict):
+            raise Refusal(400, "bad-arguments", "expect is an object")
         now = {"plan_hash": self._drawing.hash, "count": self._last["dlq"]["present"]}
         for name, value in expected.items():
             if name in now and now[name] != value:
@@ -394,7 +405,10 @@ class Api:
     async def _savepoint(self, request: Request) -> Response:
         self._own_job(request)
         body = await _body(request)
-        kind, args = checked("savepoint", {"location": body.get("target-directory")}, self._spec.job)
+        if body.get("cancel-job"):
+            raise Refusal(400, "not-supported", "a savepoint cancels nothing here: drain the server instead")
+        asked = {"location": body.get("target-directory")}
+        kind, args = checked("savepoint", asked, self._drawing.public)
         operation = self._operations.begin(kind, args, _who(request))
         return JSONResponse({"request-id": operation.id}, 202)
 
@@ -472,7 +486,7 @@ def page_text() -> str:
 
 
 async def _body(request: Request) -> dict[str, Any]:
-    """A JSON object of at most ``BODY_BYTES``; nothing at all counts as an empty one."""
+    """A JSON object of at most ``BODY_BYTES`` that can be written as UTF-8; nothing at all is an empty one."""
     data = b""
     async for part in request.stream():
         data += part
@@ -480,7 +494,8 @@ async def _body(request: Request) -> dict[str, Any]:
             raise Refusal(413, "body-too-large", f"at most {BODY_BYTES} bytes are taken")
     try:
         body = json.loads(data or b"{}")
-    except ValueError as error:
+        json.dumps(body, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
         raise Refusal(400, "bad-body", f"the body is no JSON: {error}") from error
     if not isinstance(body, dict):
         raise Refusal(400, "bad-body", "the body is a JSON object")
@@ -490,6 +505,28 @@ async def _body(request: Request) -> dict[str, Any]:
 def _who(request: Request) -> str:
     peer = request.client.host if request.client else "an unknown address"
     return f"{peer} with the token" if request.scope["mini_flink.has_token"] else peer
+
+
+def _answering(handler: Handler) -> Handler:
+    """The handler, whose unforeseen errors are an answer, and one event of the log instead of many lines."""
+
+    async def answer(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except (Refusal, HTTPException, ClientDisconnect):
+            raise
+        except Exception as error:
+            text = "".join(traceback.format_exception(error)).rstrip()
+            at = f"{request.method} {request.url.path}"
+            console.event("error", f"{at} failed, a bug in mini_flink:\n{text}", name="admin.failed", at=at)
+            raise Refusal(500, "internal-error", "a bug in mini_flink; the server's log has more") from error
+
+    return answer
+
+
+async def _gone(_: Request, __: Exception) -> Response:
+    """To a client that has hung up: nobody reads it."""
+    return Response(status_code=400)
 
 
 async def _refused(_: Request, refusal: Refusal) -> Response:

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
+import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from starlette.requests import Request
+from starlette.responses import Response
 
 from mini_flink.admin import flink
+from mini_flink.admin.api import Api, Entry
 from mini_flink.admin.drawing import draw
 from mini_flink.admin.exposition import expose
 from mini_flink.admin.feed import RING, WAITING, Feed
 from mini_flink.admin.guard import Guard, Refusal, policy
 from mini_flink.admin.histograms import difference, merge, percentile
 from mini_flink.admin.history import History
-from mini_flink.admin.operations import checked
+from mini_flink.admin.operations import Operation, checked
 from mini_flink.admin.sampling import subtasks_of, tick
+from mini_flink.admin.watch import Watch
+from mini_flink.errors import UsageError
 from mini_flink.metrics import Sample
 from mini_flink.spec import AdminSpec
+from mini_flink.supervisor.changeover import goal_of
 from tests.admin.facts import BUSY, counter, gauge, reading, status
 
 DRAWING = draw(status(), "0")
@@ -210,6 +218,16 @@ def test_the_policy_lets_in_what_stands_in_the_page_and_no_more() -> None:
         ("rescale", {}),
         ("rescale", {"workers": 0}),
         ("rescale", {"workers": True}),
+        ("rescale", {"workers": 129}),
+        ("rescale", {"parallelisms": {"total": True}}),
+        ("rescale", {"parallelisms": {"total": "abc"}}),
+        ("rescale", {"parallelisms": {"total": 1.5}}),
+        ("rescale", {"parallelisms": {"total": 0}}),
+        ("rescale", {"parallelisms": {"total": 129}}),
+        ("rescale", {"parallelisms": {"nobody": 2}}),
+        ([], {}),
+        ({}, {}),
+        ("dlq_retry", {"ids": [1, {"a": 2}]}),
         ("savepoint", {"what": "cancel"}),
         ("savepoint", []),
         ("dlq_drop", {}),
@@ -218,13 +236,57 @@ def test_the_policy_lets_in_what_stands_in_the_page_and_no_more() -> None:
         ("resume", {"job": "shop"}),
     ],
 )
-def test_an_operation_that_makes_no_sense_is_refused(kind: str, args: Any) -> None:
+def test_an_operation_that_makes_no_sense_is_refused(kind: Any, args: Any) -> None:
     with pytest.raises(Refusal):
-        checked(kind, args, "shop")
+        checked(kind, args, DRAWING.public)
 
 
-def test_a_drain_is_for_who_knows_the_name_of_the_job() -> None:
-    assert checked("drain", {"job": "shop"}, "shop") == ("drain", {"job": "shop"})
+@pytest.mark.parametrize(
+    ("kind", "args"),
+    [
+        ("drain", {"job": "totals"}),
+        ("rescale", {"workers": 128, "parallelisms": {"total": 128}}),
+        ("dlq_drop", {"ids": ["0-1-a"]}),
+    ],
+)
+def test_an_operation_that_makes_sense_is_as_it_was_asked(kind: str, args: Any) -> None:
+    assert checked(kind, args, DRAWING.public) == (kind, args)
+
+
+@pytest.mark.parametrize("workers", [0, 129, True, 1.5])
+def test_the_server_takes_no_number_of_workers_that_the_command_line_refuses(workers: Any) -> None:
+    with pytest.raises(UsageError):
+        goal_of({"what": "rescale", "workers": workers})
+
+
+@pytest.mark.parametrize("number", [0, True, 1.5, "abc"])
+def test_the_server_takes_no_parallelism_that_is_none(number: Any) -> None:
+    with pytest.raises(UsageError):
+        goal_of({"what": "rescale", "parallelisms": {"total": number}})
+
+
+def test_a_bug_is_an_answer_and_one_event(capsys: pytest.CaptureFixture[str]) -> None:
+    async def broken(_: Request) -> Response:
+        raise ZeroDivisionError("on purpose")
+
+    async def story() -> httpx.Response:
+        api = Api(AdminSpec("job", "", "", "127.0.0.1", 7072, "", "", "", "text", -1, -1), Watch(""))
+        api.routes = [Entry("GET", "/broken", broken, "")]
+        transport = httpx.ASGITransport(api.app())
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:7072") as client:
+            return await client.get("/broken")
+
+    answer = asyncio.run(story())
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal-error")
+    said = capsys.readouterr().err
+    assert said.count("GET /broken failed") == 1
+    assert "ZeroDivisionError: on purpose" in said
+
+
+def test_no_password_of_a_location_is_shown() -> None:
+    operation = Operation("1", "savepoint", {"location": "ftp://u:pw@h/x?sig=y"}, "me", 0)
+    assert operation.public()["args"] == {"location": "ftp://h/x"}
+    assert operation.args["location"] == "ftp://u:pw@h/x?sig=y", "what the store is opened with"
 
 
 def test_prometheus_reads_what_is_exposed() -> None:
