@@ -29,6 +29,7 @@ from mini_flink.admin.guard import BODY_BYTES, Refusal
 from mini_flink.admin.letters import Letters
 from mini_flink.admin.operations import QUESTIONS, Operations, checked, effect, shown
 from mini_flink.admin.sampling import name_of
+from mini_flink.admin.states import UNKNOWN
 from mini_flink.admin.watch import INTERVAL_S, Known, Watch
 from mini_flink.asking import RefusedError, UnavailableError
 from mini_flink.errors import BusyError, FolderError, UsageError
@@ -181,7 +182,14 @@ class Api:
 
     @property
     def _last(self) -> dict[str, Any]:
-        return self._known.tick
+        """The latest tick with its age; of a supervisor that answers no more nothing is known now."""
+        known = self._known
+        age_s = round(time.monotonic() - known.reading.at_s, 1)
+        if age_s < STALE_S:
+            return {**known.tick, "stale_s": age_s}
+        text = f"the supervisor has not answered for {age_s:.0f} s: all else is of that time"
+        verdict = {"level": UNKNOWN, "code": "UNKNOWN", "node": None, "text": text}
+        return {**known.tick, "stale_s": age_s, "state": UNKNOWN, "verdict": verdict}
 
     @property
     def _drawing(self) -> Drawing:
@@ -486,7 +494,7 @@ def page_text() -> str:
 
 
 async def _body(request: Request) -> dict[str, Any]:
-    """A JSON object of at most ``BODY_BYTES`` that can be written as UTF-8; nothing at all is an empty one."""
+    """A JSON object of at most ``BODY_BYTES``, all of it UTF-8; nothing at all is an empty one."""
     data = b""
     async for part in request.stream():
         data += part

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import httpx
@@ -21,7 +22,7 @@ from mini_flink.admin.histograms import difference, merge, percentile
 from mini_flink.admin.history import History
 from mini_flink.admin.operations import Operation, checked
 from mini_flink.admin.sampling import subtasks_of, tick
-from mini_flink.admin.watch import Watch
+from mini_flink.admin.watch import Known, Watch
 from mini_flink.errors import UsageError
 from mini_flink.metrics import Sample
 from mini_flink.spec import AdminSpec
@@ -281,6 +282,26 @@ def test_a_bug_is_an_answer_and_one_event(capsys: pytest.CaptureFixture[str]) ->
     said = capsys.readouterr().err
     assert said.count("GET /broken failed") == 1
     assert "ZeroDivisionError: on purpose" in said
+
+
+def test_a_supervisor_that_answers_no_more_is_not_said_to_be_well() -> None:
+    async def story() -> tuple[Any, Any]:
+        watch = Watch("")
+        old = reading(time.monotonic() - 7, received=5)
+        watch.known = Known(DRAWING, old, {**tick(None, old, DRAWING, 1), "verdict": {"code": "IDLE"}})
+        api = Api(AdminSpec("totals", "", "", "127.0.0.1", 7072, "", "", "", "text", -1, -1), watch)
+        transport = httpx.ASGITransport(api.app())
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:7072") as client:
+            return (await client.get("/api/v1/tick")).json(), (await client.get("/jobs/overview")).json()
+
+    now, overview = asyncio.run(story())
+    assert now["stale_s"] >= 7
+    assert (now["state"], now["verdict"]["level"], now["verdict"]["code"]) == (
+        "unknown",
+        "unknown",
+        "UNKNOWN",
+    )
+    assert [job["state"] for job in overview["jobs"]] == ["RECONCILING"]
 
 
 def test_no_password_of_a_location_is_shown() -> None:
