@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,16 +16,17 @@ from starlette.responses import Response
 from mini_flink.admin import flink
 from mini_flink.admin.api import Api, Entry
 from mini_flink.admin.drawing import draw
-from mini_flink.admin.exposition import expose
+from mini_flink.admin.exposition import HELP, expose
 from mini_flink.admin.feed import RING, WAITING, Feed
 from mini_flink.admin.guard import Guard, Refusal, policy
 from mini_flink.admin.histograms import difference, merge, percentile
 from mini_flink.admin.history import History
 from mini_flink.admin.operations import Operation, checked
-from mini_flink.admin.sampling import subtasks_of, tick
+from mini_flink.admin.sampling import WORKER_CLOCK, subtasks_of, tick
 from mini_flink.admin.watch import Known, Watch
 from mini_flink.errors import UsageError
-from mini_flink.metrics import Sample
+from mini_flink.metrics import ONE, SECONDS, Publisher, Registry, Sample, read_metrics
+from mini_flink.progress import COUNTERS_OF
 from mini_flink.spec import AdminSpec
 from mini_flink.supervisor.changeover import goal_of
 from tests.admin.facts import BUSY, counter, gauge, reading, status
@@ -311,7 +313,8 @@ def test_no_password_of_a_location_is_shown() -> None:
 
 
 def test_prometheus_reads_what_is_exposed() -> None:
-    buckets = [(0.001, 2), (0.01, 3), (float("inf"), 1)]
+    low, high = 0.000896, 0.014336
+    buckets = [(low, 2), (0.01, 2), (high, 1), (float("inf"), 1)]
     metrics = {
         "g0": [
             Sample("mini_flink_request_seconds", "histogram", {"route": 'POST /"x"'}, 0.5, buckets, "latency")
@@ -328,10 +331,41 @@ def test_prometheus_reads_what_is_exposed() -> None:
     }
     route = (("process", "g0"), ("route", 'POST /"x"'))
     assert samples[("mini_flink_request_seconds_count", route)] == 6
-    assert samples[("mini_flink_request_seconds_bucket", (("le", "0.01"), *route))] == 5
+    assert samples[("mini_flink_request_seconds_bucket", (("le", repr(high)), *route))] == 5
     assert samples[("mini_flink_gateway_requests_total", (("process", "g0"),))] == 7
     assert samples[("mini_flink_operator_records_in_total", (("operator", "total"),))] == 4
     assert families["mini_flink_worker_dead_letters"].type == "counter"
+
+
+@pytest.mark.parametrize("unit", [SECONDS, ONE])
+def test_few_buckets_are_exposed_and_their_counts_are_exact(tmp_path: Path, unit: float) -> None:
+    registry, path = Registry(), str(tmp_path / "metrics")
+    values = [0, 1, 50, 700, 999, 1000, 60_000, 230_000, 917_503, 1_000_000, 10_000_000, 300_000_000]
+    histogram = registry.histogram("mini_flink_some", {}, "some", unit=unit)
+    for value in values:
+        histogram.observe(value)
+    Publisher(path, registry).publish()
+    clock = gauge(WORKER_CLOCK, 12345.0)
+    text = expose(reading(10.0, {"w0": [*read_metrics(path), clock]}), 0).decode()
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    assert WORKER_CLOCK not in families, "the time of boot is no metric"
+    buckets = {
+        float(each.labels["le"]): each.value
+        for each in families["mini_flink_some"].samples
+        if each.name.endswith("_bucket")
+    }
+    assert len(buckets) == 20
+    for bound, count in buckets.items():
+        below = [value for value in values if (value < bound * 1e6 if unit == SECONDS else value <= bound)]
+        assert count == len(below), bound
+    if unit == SECONDS:
+        assert {0.229376, 0.917504} < buckets.keys(), "alerts ask for a quarter of a second and for one"
+
+
+def test_each_counter_of_a_process_says_what_it_counts() -> None:
+    assert {role: set(texts) for role, texts in HELP.items()} == {
+        role: set(names) for role, names in COUNTERS_OF.items()
+    }
 
 
 def test_flink_shows_the_same() -> None:
