@@ -9,9 +9,9 @@ import asyncio
 import json
 import time
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -20,14 +20,15 @@ from starlette.responses import FileResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Match, Route
 from starlette.staticfiles import StaticFiles
 
-from mini_flink import __version__, console
+from mini_flink import console
 from mini_flink.admin import flink
 from mini_flink.admin.drawing import Drawing
 from mini_flink.admin.exposition import CONTENT_TYPE, expose
 from mini_flink.admin.feed import Feed, Viewer
 from mini_flink.admin.guard import BODY_BYTES, Refusal
 from mini_flink.admin.letters import Letters
-from mini_flink.admin.operations import QUESTIONS, Operations, checked, effect, shown
+from mini_flink.admin.openapi import Entry, Handler, describe
+from mini_flink.admin.operations import QUESTIONS, Operations, checked, effect, request_schema, shown
 from mini_flink.admin.sampling import name_of
 from mini_flink.admin.states import UNKNOWN
 from mini_flink.admin.watch import INTERVAL_S, Known, Watch
@@ -42,18 +43,11 @@ STATIC = Path(__file__).parent / "static"
 STALE_S = 5.0
 ROWS = 100
 _KEEP_ALIVE_S = 15.0
+_SAVEPOINT = {
+    "type": "object",
+    "properties": {"target-directory": {"type": ["string", "null"]}, "cancel-job": {"const": False}},
+}
 _RANGES = {"1m": 60, "5m": 300, "15m": 900, "1h": 3600, "6h": 21_600, "24h": 86_400}
-
-Handler = Callable[[Request], Awaitable[Response]]
-
-
-class Entry(NamedTuple):
-    """One route; ``summary`` says in OpenAPI what it is for."""
-
-    method: str
-    path: str
-    handler: Handler
-    summary: str
 
 
 class Api:
@@ -91,8 +85,10 @@ class Api:
     def _table(self) -> list[Entry]:
         v1, job = "/api/v1", "/jobs/{jid}"
         return [
-            Entry("GET", "/healthz", self._health, "Whether this process knows of the server"),
-            Entry("GET", "/metrics", self._metrics, "All metrics as Prometheus reads them"),
+            Entry("GET", "/healthz", self._health, "Whether this process knows of the server", is_open=True),
+            Entry(
+                "GET", "/metrics", self._metrics, "All metrics as Prometheus reads them", media="text/plain"
+            ),
             Entry("GET", "/overview", self._cluster, "The cluster, as Flink shows it: workers and jobs"),
             Entry("GET", "/config", self._configuration, "How often to ask, and the version"),
             Entry("GET", "/jobs", self._jobs, "The job and its status"),
@@ -109,12 +105,14 @@ class Api:
                 f"{job}/vertices/{{vid:path}}/subtasks/metrics",
                 self._subtask_metrics,
                 "Metrics over all subtasks: ?get=numRecordsIn,…&agg=min,max,avg,sum",
+                query=("get", "agg"),
             ),
             Entry(
                 "GET",
                 f"{job}/vertices/{{vid:path}}/metrics",
                 self._vertex_metrics,
                 "Metrics of each subtask by Flink's names: ?get=0.numRecordsIn,…",
+                query=("get",),
             ),
             Entry("GET", f"{job}/vertices/{{vid:path}}", self._vertex, "One vertex"),
             Entry("GET", f"{job}/plan", self._job_plan, "The job's nodes and their inputs"),
@@ -123,18 +121,32 @@ class Api:
                 f"{job}/exceptions",
                 self._exceptions,
                 "What made records dead letters: ?maxExceptions=20",
+                query=("maxExceptions",),
             ),
-            Entry("GET", f"{job}/metrics", self._job_metrics, "Metrics of the job by Flink's names"),
+            Entry(
+                "GET",
+                f"{job}/metrics",
+                self._job_metrics,
+                "Metrics of the job by Flink's names",
+                query=("get",),
+            ),
             Entry("GET", f"{job}/checkpoints", self._checkpoints, "Snapshots: counts and the latest"),
             Entry(
                 "POST",
                 f"{job}/savepoints",
                 self._savepoint,
                 "Take a savepoint; the answer has its trigger id",
+                body=_SAVEPOINT,
             ),
             Entry("GET", f"{job}/savepoints/{{trigger}}", self._trigger, "What has become of a savepoint"),
             Entry("GET", f"{v1}/openapi.json", self._openapi, "This description"),
-            Entry("GET", f"{v1}/plan", self._plan, "Nodes and edges; the ETag is the plan's hash"),
+            Entry(
+                "GET",
+                f"{v1}/plan",
+                self._plan,
+                "Nodes and edges; the ETag is the plan's hash",
+                headers=("if-none-match",),
+            ),
             Entry("GET", f"{v1}/tick", self._tick, "The latest second: verdict, rates, shares, percentiles"),
             Entry(
                 "GET",
@@ -143,7 +155,13 @@ class Api:
                 "What fails in one node, in groups",
             ),
             Entry("GET", f"{v1}/nodes/{{id:path}}", self._node, "One node with its subtasks"),
-            Entry("GET", f"{v1}/history", self._history, "Series over time: ?series=http.rps,…&range=15m"),
+            Entry(
+                "GET",
+                f"{v1}/history",
+                self._history,
+                "Series over time: ?series=http.rps,…&range=15m",
+                query=("series", "range"),
+            ),
             Entry("GET", f"{v1}/processes", self._processes, "Processes with what they use"),
             Entry("GET", f"{v1}/snapshots", self._snapshots, "Snapshots that are there"),
             Entry("GET", f"{v1}/events", self._events, "What happened lately"),
@@ -152,23 +170,43 @@ class Api:
                 f"{v1}/deadletters",
                 self._dead_letters,
                 "Records that failed, newest first, 100 at a time: ?operator=&group=&cursor=",
+                query=("operator", "group", "cursor"),
             ),
             Entry(
                 "GET", f"{v1}/deadletters/{{id}}", self._dead_letter, "One of them whole, with its traceback"
             ),
             Entry(
-                "GET", f"{v1}/errors", self._errors, "What fails, in groups of one place and kind of error"
+                "GET",
+                f"{v1}/errors",
+                self._errors,
+                "What fails, in groups of one place and kind of error",
+                query=("operator",),
             ),
             Entry(
                 "GET",
                 f"{v1}/keys/{{node:path}}",
                 self._keys,
                 "State of a key, ?key= as JSON or plain, &state=; without key a page: &after=&limit=",
+                query=("key", "state", "after", "limit"),
             ),
-            Entry("GET", f"{v1}/stream", self._stream, "Server-sent events: hello, tick, event, op"),
+            Entry(
+                "GET",
+                f"{v1}/stream",
+                self._stream,
+                "Server-sent events: hello, tick, event, op",
+                headers=("last-event-id",),
+                media="text/event-stream",
+            ),
             Entry("GET", f"{v1}/ops", self._ops, "Operations, newest first"),
             Entry("GET", f"{v1}/ops/{{id}}", self._op, "One operation"),
-            Entry("POST", f"{v1}/ops", self._operate, "Begin an operation, or with dry_run say its effect"),
+            Entry(
+                "POST",
+                f"{v1}/ops",
+                self._operate,
+                "Begin an operation, or with dry_run say its effect",
+                headers=("idempotency-key",),
+                body=request_schema(),
+            ),
         ]
 
     # --- looks ------------------------------------------------------------------------------------------
@@ -286,7 +324,7 @@ class Api:
         return JSONResponse(flink.trigger(self._operations.get(request.path_params["trigger"]).public()))
 
     async def _openapi(self, _: Request) -> Response:
-        return JSONResponse(openapi(self.routes))
+        return JSONResponse(describe(self.routes, has_token=bool(self._spec.token)))
 
     async def _plan(self, request: Request) -> Response:
         tag = f'"{self._drawing.hash}"'
@@ -540,30 +578,3 @@ async def _gone(_: Request, __: Exception) -> Response:
 async def _refused(_: Request, refusal: Refusal) -> Response:
     headers = {"content-type": "application/problem+json", **refusal.headers}
     return Response(refusal.body(), refusal.status, headers)
-
-
-def openapi(routes: list[Entry]) -> dict[str, Any]:
-    """OpenAPI 3.1 of the table."""
-    paths: dict[str, dict[str, Any]] = {}
-    for entry in routes:
-        parameters = [
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-            for name in _parameters(entry.path)
-        ]
-        success = "202" if entry.method == "POST" else "200"
-        operation: dict[str, Any] = {
-            "summary": entry.summary,
-            "responses": {success: {"description": "as asked"}, "default": {"description": "problem+json"}},
-        }
-        if parameters:
-            operation["parameters"] = parameters
-        if entry.method == "POST":
-            schema = {"type": "object"}
-            operation["requestBody"] = {"content": {"application/json": {"schema": schema}}}
-        paths.setdefault(entry.path.replace(":path}", "}"), {})[entry.method.lower()] = operation
-    info = {"title": "mini_flink admin", "version": __version__}
-    return {"openapi": "3.1.0", "info": info, "paths": paths}
-
-
-def _parameters(path: str) -> list[str]:
-    return [part[1:-1].partition(":")[0] for part in path.split("/") if part.startswith("{")]

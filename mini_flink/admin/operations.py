@@ -38,6 +38,15 @@ _ARGUMENTS: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
     "dlq_drop": {"ids": list, "all": bool, "operator": str},
 }
 
+_JSON_TYPES: Mapping[type, str] = {
+    str: "string",
+    int: "integer",
+    bool: "boolean",
+    list: "array",
+    dict: "object",
+    type(None): "null",
+}
+
 
 @dataclass(slots=True)
 class Operation:
@@ -173,6 +182,39 @@ def checked(kind: Any, args: Any, plan: Mapping[str, Any]) -> tuple[str, dict[st
     if kind == "rescale":
         _check_rescale(args.get("workers"), args.get("parallelisms") or {}, plan)
     return kind, args
+
+
+def request_schema() -> dict[str, Any]:
+    """The JSON schema of what asks for an operation."""
+    each = [
+        {
+            "properties": {
+                "kind": {"const": kind},
+                "args": {
+                    "properties": {name: {"type": _json_types(type)} for name, type in arguments.items()},
+                    "additionalProperties": False,
+                },
+            }
+        }
+        for kind, arguments in _ARGUMENTS.items()
+    ]
+    expected = {"plan_hash": {"type": "string"}, "count": {"type": ["integer", "null"]}}
+    about = "refused with 409 if it is otherwise by now: count is that of dead letters"
+    return {
+        "type": "object",
+        "properties": {
+            "kind": {"enum": [*QUESTIONS]},
+            "args": {"type": "object"},
+            "expect": {"type": "object", "properties": expected, "description": about},
+            "dry_run": {"type": "boolean"},
+        },
+        "required": ["kind"],
+        "oneOf": each,
+    }
+
+
+def _json_types(wanted: type | tuple[type, ...]) -> list[str]:
+    return [_JSON_TYPES[each] for each in (wanted if isinstance(wanted, tuple) else (wanted,))]
 
 
 def _check_rescale(workers: int | None, parallelisms: Mapping[str, Any], plan: Mapping[str, Any]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -13,15 +15,17 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.requests import Request
 from starlette.responses import Response
 
+from mini_flink.admin import api as api_module
 from mini_flink.admin import flink
-from mini_flink.admin.api import Api, Entry
+from mini_flink.admin.api import Api
 from mini_flink.admin.drawing import draw
 from mini_flink.admin.exposition import HELP, expose
 from mini_flink.admin.feed import RING, WAITING, Feed
 from mini_flink.admin.guard import Guard, Refusal, policy
 from mini_flink.admin.histograms import difference, merge, percentile
 from mini_flink.admin.history import History
-from mini_flink.admin.operations import Operation, checked
+from mini_flink.admin.openapi import Entry, describe
+from mini_flink.admin.operations import QUESTIONS, Operation, checked
 from mini_flink.admin.sampling import WORKER_CLOCK, subtasks_of, tick
 from mini_flink.admin.watch import Known, Watch
 from mini_flink.errors import UsageError
@@ -284,6 +288,35 @@ def test_a_bug_is_an_answer_and_one_event(capsys: pytest.CaptureFixture[str]) ->
     said = capsys.readouterr().err
     assert said.count("GET /broken failed") == 1
     assert "ZeroDivisionError: on purpose" in said
+
+
+def test_the_description_of_the_api_says_what_is_to_be_sent_and_what_comes() -> None:
+    spec = AdminSpec("job", "", "", "127.0.0.1", 7072, "t", "", "", "text", -1, -1)
+    told = describe(Api(spec, Watch("")).routes, has_token=True)
+    assert told["security"] == [{"token": []}]
+    assert told["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
+    begin = told["paths"]["/api/v1/ops"]["post"]
+    schema = begin["requestBody"]["content"]["application/json"]["schema"]
+    assert set(schema["properties"]) == {"kind", "args", "expect", "dry_run"}
+    assert schema["properties"]["kind"]["enum"] == [*QUESTIONS]
+    rescale = next(each for each in schema["oneOf"] if each["properties"]["kind"]["const"] == "rescale")
+    arguments = rescale["properties"]["args"]["properties"]
+    assert arguments == {"workers": {"type": ["integer", "null"]}, "parallelisms": {"type": ["object"]}}
+    assert begin["parameters"][0]["name"] == "idempotency-key"
+    assert begin["responses"].keys() == {"200", "202", "default"}
+    for path, name, place in (
+        ("/api/v1/keys/{node}", "node", "path"),
+        ("/api/v1/keys/{node}", "limit", "query"),
+        ("/api/v1/history", "range", "query"),
+        ("/api/v1/deadletters", "cursor", "query"),
+    ):
+        found = {(each["name"], each["in"]) for each in told["paths"][path]["get"]["parameters"]}
+        assert (name, place) in found
+    assert [*told["paths"]["/metrics"]["get"]["responses"]["200"]["content"]] == ["text/plain"]
+    assert told["paths"]["/healthz"]["get"]["security"] == []
+    read = set(re.findall(r"(?:asked|given|query_params)\.get\(\"(\w+)\"", inspect.getsource(api_module)))
+    named = {name for entry in Api(spec, Watch("")).routes for name in entry.query}
+    assert read <= named
 
 
 def test_a_supervisor_that_answers_no_more_is_not_said_to_be_well() -> None:
