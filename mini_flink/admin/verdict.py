@@ -78,16 +78,11 @@ def _leaving(tick: Mapping[str, Any]) -> Verdict | None:
     return None
 
 
-def _left(letters: int | None) -> str:
-    """What has failed is still there, though nothing fails now."""
-    return f"; {letters} dead letter{'s' * (letters > 1)} left" if letters else ""
-
-
 def _fine(tick: Mapping[str, Any]) -> Verdict:
     http = tick["http"]
     if tick["state"] == "starting" or http["rps"] is None:
         return _verdict(IDLE, "STARTING", "the first second is being measured")
     if http["rps"] == 0 and http["inflight"] == 0:
-        return _verdict(IDLE, "IDLE", f"ready; no requests at present{_left(tick['dlq']['present'])}")
+        return _verdict(IDLE, "IDLE", "ready; no requests at present")
     p99 = "" if http["p99_us"] is None else f", 99 % within {http['p99_us'] / 1000:.1f} ms"
     return _verdict(OK, "OK", f"all is well: {http['rps']:.0f} requests/s{p99}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mini_flink import wire
-from mini_flink.errors import MiniFlinkError
+from mini_flink.errors import MiniFlinkError, told_of
 from mini_flink.folder import DataFolder
 from mini_flink.supervisor.changeover import ENDED, Changeover, goal_of
 from mini_flink.supervisor.desk import Question
@@ -53,15 +53,20 @@ class ChangeDirector:
         if self._changeover is not None:
             question.refuse("the server is being rescaled or upgraded already")
             return
+        try:
+            goal = goal_of(question.data)
+        except MiniFlinkError as error:
+            question.answer({"ok": False, "reason": error.message, "exit_code": error.exit_code})
+            return
         self._snapshots.suspend(f"the server is changed by {question.what}")
-        changeover = Changeover(goal_of(question.data), self._folder, self._fleet, question.tell)
+        changeover = Changeover(goal, self._folder, self._fleet, question.tell)
         self._changeover, self._question = changeover, question
         try:
             changeover.begin(now_ms)
         except MiniFlinkError as error:
             self._changeover = None
             self._snapshots.resume(self._fleet.plan)
-            question.answer({"ok": False, "reason": error.message, "exit_code": error.exit_code})
+            question.answer({"ok": False, **told_of(error)})
         else:
             kind = changeover.kind
             self._events.note("changeover.begun", "info", f"a {kind} begins", kind=kind)
@@ -73,6 +78,11 @@ class ChangeDirector:
             return
         self._changeover.cancel("it was called off", now_ms)
         question.answer({"ok": True})
+
+    def call_off_loading(self, reason: str, now_ms: int) -> None:
+        """What is being loaded is not wanted any more."""
+        if self._changeover is not None:
+            self._changeover.call_off_loading(reason, now_ms)
 
     def stopping(self, now_ms: int) -> None:
         """The server ends: back to how it was, if that is still possible."""
@@ -92,6 +102,9 @@ class ChangeDirector:
         changeover = self._changeover
         if changeover is None:
             return
+        if self._question is not None and self._question.is_left:
+            self._question = None
+            changeover.cancel("whoever asked for it has ended", now_ms)
         changeover.step(now_ms)
         changeover.retry(now_ms)
         if changeover.phase == ENDED:

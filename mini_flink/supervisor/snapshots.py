@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from mini_flink import __version__, console, wire
 from mini_flink.core.epochs import SnapshotRounds
-from mini_flink.errors import MiniFlinkError, SnapshotMissingError, reason_of
+from mini_flink.errors import EXIT_TRY_AGAIN, MiniFlinkError, SnapshotMissingError, told_of
 from mini_flink.folder import DataFolder
 from mini_flink.snapshots.catalog import Catalog
 from mini_flink.snapshots.location import open_store, shown
@@ -33,6 +33,8 @@ ROUND_LIMIT_MS = 3_600_000
 RETRY_MS = 200
 FAILED_MS = 10_000
 """After a failed periodic snapshot the next one is tried soon."""
+HELD_UP_MS = 5_000
+"""A snapshot that is due while the server is changed waits for so long before that is worth a word."""
 _PUBLISH = "manifest"
 SNAPSHOT: Final = "snapshot"
 SAVEPOINT: Final = "savepoint"
@@ -77,7 +79,8 @@ class SnapshotDirector:
         self._due_ms: int | None = None
         self._interval_ms = self._policy.interval_s * 1000
         self._facts: dict[str, Any] = {"completed": 0, "failed": 0, "last": None, "last_failure": None}
-        self._suspended = False
+        self._suspended = ""
+        self._held_up = False
 
     # --- wishes -----------------------------------------------------------------------------------------
 
@@ -96,11 +99,21 @@ class SnapshotDirector:
             self._published(outcome.error, now_ms)
         current = self._rounds.current
         if current is not None and now_ms - current.began_ms > ROUND_LIMIT_MS:
-            self._abandon("it took longer than an hour", now_ms)
+            self._abandon(_passing("it took longer than an hour"), now_ms)
         if self._due_ms is None and self._interval_ms and serving:
             self._due_ms = now_ms + self._interval_ms
+        if self._suspended and self._due_ms is not None and now_ms >= self._due_ms + HELD_UP_MS:
+            self._say_held_up()
         if self._wish is None and serving and not self._suspended:
             self._begin_due(now_ms)
+
+    def _say_held_up(self) -> None:
+        """Once: what is durable elsewhere grows older meanwhile."""
+        if not self._held_up:
+            self._held_up = True
+            said = f"a snapshot is due, and waits: {self._suspended}"
+            console.event("warn", said, name="snapshot.waits")
+            self._events.note("snapshot.waits", "warn", said)
 
     def _begin_due(self, now_ms: int) -> None:
         is_due = self._due_ms is not None and now_ms >= self._due_ms
@@ -130,7 +143,7 @@ class SnapshotDirector:
             epoch = self._folder.next_epoch()
         except MiniFlinkError as error:
             self._wish = wish
-            self._failed(error.message, now_ms)
+            self._failed(told_of(error), now_ms)
             return
         self._wish = wish
         self._states.clear()
@@ -155,7 +168,7 @@ class SnapshotDirector:
         if current is None or current.epoch != epoch:
             return
         if "reason" in data:
-            self._abandon(f"{member.title}: {data['reason']}", now_ms)
+            self._abandon({**data, "reason": f"{member.title}: {data['reason']}"}, now_ms)
             return
         self._states.update((packed, None) for packed in data["states"])
         parts = self._rounds.report(member.index, epoch, _part(member.index, data))
@@ -168,15 +181,16 @@ class SnapshotDirector:
     def died(self, member: Member, now_ms: int) -> None:
         """A worker is gone; what it had not reported is lost."""
         if member.role == "worker" and self._rounds.died(member.index) is not None:
-            self._failed(f"{member.title} died before its part was stored", now_ms)
+            self._failed(_passing(f"{member.title} died before its part was stored"), now_ms)
 
-    def _abandon(self, reason: str, now_ms: int) -> None:
+    def _abandon(self, why: Mapping[str, Any], now_ms: int) -> None:
         self._rounds.abandon()
-        self._failed(reason, now_ms)
+        self._failed(why, now_ms)
 
-    def _failed(self, reason: str, now_ms: int) -> None:
-        """The snapshot came to nothing, the service goes on."""
+    def _failed(self, why: Mapping[str, Any], now_ms: int) -> None:
+        """The snapshot came to nothing, the service goes on; ``why`` is as ``errors.told_of`` has it."""
         wish, self._wish = self._wish, None
+        reason = why["reason"]
         self._facts["failed"] += 1
         self._facts["last_failure"] = reason
         kind = wish.kind if wish else SNAPSHOT
@@ -186,7 +200,7 @@ class SnapshotDirector:
             self._fleet.workers, wire.SNAPSHOT_END, {"epoch": self._folder.record.epoch, "complete": False}
         )
         if wish is not None and wish.answer is not None:
-            wish.answer({"ok": False, "reason": reason})
+            wish.answer({"ok": False, **{name: why[name] for name in ("reason", "help", "exit_code")}})
         if wish is not None and wish.kind == SNAPSHOT:
             self._due_ms = now_ms + min(self._interval_ms, FAILED_MS)
 
@@ -254,7 +268,7 @@ class SnapshotDirector:
             self._last = None  # what is not there is not built on again
         if error is not None:
             # Also one that no store should raise: the snapshot fails, the service goes on.
-            self._failed(reason_of(error), now_ms)
+            self._failed(told_of(error), now_ms)
             return
         self._wish = None
         is_chained = wish.kind == SNAPSHOT
@@ -282,21 +296,27 @@ class SnapshotDirector:
             "location": shown(self.location),
             "interval_s": self._interval_ms // 1000,
             "running_epoch": running.epoch if running else None,
+            "held_up": self._suspended if self._held_up else None,
             **self._facts,
         }
 
     # --- while the workers change -----------------------------------------------------------------------
 
     def suspend(self, reason: str) -> None:
-        """No snapshots until ``resume``; one that is under way comes to nothing."""
-        self._suspended = True
+        """No snapshots until ``resume``; one under way comes to nothing, and who waits for one hears so."""
+        self._suspended, self._held_up = reason, False
+        waiting, self._waiting = self._waiting, deque()
+        for wish in waiting:
+            if wish.answer is not None:
+                told = {"ok": False, "reason": reason, "help": "ask when it is over"}
+                wish.answer({**told, "exit_code": EXIT_TRY_AGAIN})
         if self._rounds.current is not None:
             self._rounds.abandon()
-            self._failed(reason, self._due_ms or 0)
+            self._failed(_passing(reason), self._due_ms or 0)
 
     def resume(self, plan: ServerPlan) -> None:
         """Go on; after other workers have taken over, the next one builds on nothing."""
-        self._suspended = False
+        self._suspended, self._held_up = "", False
         if plan is not self._plan:
             self._plan = plan
             self._last = None
@@ -315,6 +335,11 @@ def summary(manifest: Manifest, location: str) -> dict[str, Any]:
         "new_bytes": manifest.new_bytes,
         "total_bytes": manifest.total_bytes,
     }
+
+
+def _passing(reason: str) -> dict[str, Any]:
+    """What is over when it is asked for again."""
+    return {"reason": reason, "help": "ask for it again in a moment", "exit_code": EXIT_TRY_AGAIN}
 
 
 def _part(worker: int, data: Mapping[str, Any]) -> Part:

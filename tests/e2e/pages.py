@@ -102,13 +102,13 @@ def look_at(page: Page, url: str, route: str) -> None:
         expect(page.locator(f'[data-tab="{tab}"][aria-selected="true"]')).to_be_attached()
 
 
-def violations(page: Page, *only: str) -> list[dict[str, Any]]:
-    """What axe finds on the page, of all its rules or a few; it is brought there once."""
+def violations(page: Page, *only: str, within: str = "html") -> list[dict[str, Any]]:
+    """What axe finds on the page or in a part of it, by all its rules or a few; it is brought there once."""
     if not page.evaluate("'axe' in window"):
         page.evaluate(Axe().axe_script)
     options = {"resultTypes": ["violations"], **({"runOnly": list(only)} if only else {})}
     found: list[dict[str, Any]] = page.evaluate(
-        "async (options) => (await axe.run(options)).violations", options
+        "async ([within, options]) => (await axe.run(within, options)).violations", [within, options]
     )
     return found
 
