@@ -40,7 +40,7 @@ const Kpi = ({ name, pick, write, lately, points, span, now, until }) => {
   const then = line.find(([, value]) => isKnown(value));
   const isOld = then && span.until - then[0] > 60_000;
   return html`<li class="kpi" data-kpi=${name}>
-    <span class="name">${name}</span> <strong>${write(lately ? lately(points, until) : pick(now), now.rps)}</strong>
+    <span class="name">${name}${lately ? ", 5 s" : ""}</span> <strong>${write(lately ? lately(points, until) : pick(now), now.rps)}</strong>
     <${Spark} points=${line} span=${span} label=${`${name} over ${ago(span.until - span.since).replace(" ago", "")}`} />
     <span class="was">${isOld ? `${ago(span.until - then[0])}: ${write(then[1])}` : ""}</span>
   </li>`;
@@ -83,7 +83,7 @@ export const Events = ({ events, turns, span }) => {
   const shown = told.slice(all ? 0 : -FEW).reverse();
   return html`<section class="events" aria-label="Events">
     <p class="axis-of" aria-hidden="true"><span>${ago(span.until - span.since)}</span>
-      ${marksOf(told, span).map(({ at, worst, text }) => html`<b key=${`${worst.ts}${worst.text}`} class="mark ${worst.level}" style=${{ left: `${100 * at}%` }} title=${text}>${sign(worst)}</b>`)}
+      ${marksOf(told, span).map(({ at, worst, text }) => html`<b key=${`${worst.ts}${worst.text}`} class="mark ${worst.level}" style=${{ left: `${100 * at}%`, transform: `translateX(-${100 * at}%)` }} title=${text}>${sign(worst)}</b>`)}
       <span class="end">now</span></p>
     <ol class=${all ? "all" : ""}>${shown.map((each) => html`<li key=${`${each.ts}${each.text}`} title=${each.text}><time>${clock(each.ts)}</time> <b class="state ${each.level}" aria-hidden="true">${sign(each)}</b> ${each.text}</li>`)}</ol>
     ${told.length > FEW ? html`<button class="link" aria-expanded=${all} onClick=${() => setAll(!all)}>${all ? "The last ones only" : `All ${told.length} events`}</button>` : ""}
