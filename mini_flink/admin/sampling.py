@@ -270,7 +270,6 @@ class _Comparison:
             "bytes": None,
             "queue": None if chained else target["queue"],
             "oldest_ms": None if chained else target["oldest_ms"],
-            "blocked": None,
         }
 
     def _stages(self) -> Iterator[dict[str, Any]]:
