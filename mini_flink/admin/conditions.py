@@ -216,7 +216,8 @@ def _of_door(ticks: Ticks) -> Iterator[Condition]:
         shed = sum(lately) / len(lately)
         text = f"the door is at capacity: {shed:.1f} requests/s get 503, {http['inflight']} in flight"
         yield Condition(DOOR, "refusing", BAD, text)
-    errors, requests = _answered_in_a_minute(ticks, "err_rate"), _answered_in_a_minute(ticks, "rps")
+    errors = _answered_in_a_minute(ticks, "err_rate")
+    requests = _answered_in_a_minute(ticks, "rps") + _answered_in_a_minute(ticks, "shed_rate")
     if errors:
         level = BAD if errors > 0.01 * requests else WARN
         text = (

@@ -267,6 +267,14 @@ def test_the_keyboard_alone_looks_closer_and_takes_a_savepoint(serve: Serve, pag
     expect(page.locator("tbody .state").first).to_contain_text("done")
 
 
+LATELY = """async () => {
+  const { lately } = await import("./static/flow.js");
+  const errors = [99, 0, 0, 10, 0, 0, 50];
+  const points = errors.map((err_rate, at) => ({ ts: at + 1, rps: 100, shed_rate: 0, err_rate }));
+  return [lately(points, points.at(-2), 6), lately([], { rps: null, shed_rate: null, err_rate: null }, 0)];
+}"""
+
+
 def test_latency_is_drawn_over_time(serve: Serve, page: Page) -> None:
     server, url = with_page(serve, "ledger.py", *FEW)
     page.goto(f"{url}/#/latency")
@@ -280,5 +288,8 @@ def test_latency_is_drawn_over_time(serve: Serve, page: Page) -> None:
     page.get_by_role("combobox", name="Over").select_option("1m")
     assert "range=1m" in page.url
     expect(page.locator(".chart polyline.line0").first).to_be_attached()
+    mean, unknown = page.evaluate(LATELY)
+    assert (mean["ts"], mean["rps"], mean["err_rate"]) == (6, 100, 2), "errors are those of five seconds"
+    assert unknown["err_rate"] is None
     history = httpx.get(f"{url}/api/v1/history", params={"series": "http.p99_us", "range": "1m"}).json()
     assert any(value for _, value in history["series"]["http.p99_us"])

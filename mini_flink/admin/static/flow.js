@@ -25,6 +25,17 @@ const KPIS = [
   ["in flight", (point) => point.inflight, count],
 ];
 
+const FEW_SECONDS = 5;
+// The share of errors among one second's few answers swings: it is that of the last five seconds.
+export const lately = (points, now, until) => {
+  const last = points.filter(({ ts }) => ts <= until).slice(-FEW_SECONDS);
+  const mean = (name) => {
+    const values = last.map((point) => point[name]).filter(isKnown);
+    return values.length ? values.reduce((sum, value) => sum + value, 0) / values.length : now[name];
+  };
+  return { ...now, rps: mean("rps"), shed_rate: mean("shed_rate"), err_rate: mean("err_rate") };
+};
+
 // Then is the first point of the line that was measured: 15 minutes ago if the server has run that long.
 const Kpi = ({ name, pick, write, points, span, now }) => {
   const line = points.map((point) => [point.ts, pick(point)]);
@@ -39,7 +50,7 @@ const Kpi = ({ name, pick, write, points, span, now }) => {
 
 export const Kpis = ({ tick, points, span }) =>
   html`<ul class="kpis" aria-label="Key figures">
-    ${KPIS.map(([name, pick, write]) => html`<${Kpi} key=${name} name=${name} pick=${pick} write=${write} points=${points} span=${span} now=${tick.http} />`)}
+    ${KPIS.map(([name, pick, write]) => html`<${Kpi} key=${name} name=${name} pick=${pick} write=${write} points=${points} span=${span} now=${pick === errorShare ? lately(points, tick.http, tick.ts) : tick.http} />`)}
   </ul>`;
 
 const SIGNS = { died: "✕", back: "R", serving: "▸", snapshot: "S", snapshot_failed: "✕", rescale: "P", upgrade: "U", reload: "U", stopping: "■", draining: "D", drained: "D", resumed: "▸" };
