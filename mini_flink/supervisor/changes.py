@@ -56,7 +56,7 @@ class ChangeDirector:
         try:
             goal = goal_of(question.data)
         except MiniFlinkError as error:
-            question.answer({"ok": False, "reason": error.message, "exit_code": error.exit_code})
+            question.answer({"ok": False, **told_of(error)})
             return
         self._snapshots.suspend(f"the server is changed by {question.what}")
         changeover = Changeover(goal, self._folder, self._fleet, question.tell)
