@@ -53,6 +53,7 @@ EVENTS: Mapping[str, str] = {
     "gateway.back": "it serves again",
     "gateway.failed": "a gateway cannot go on; it ends",
     "admin.died": "the admin process ended, and is started again; requests are served as before",
+    "admin.failed": "a request at the admin address was answered with 500, for a bug of mini_flink",
     "operation.begun": "somebody asked for a change at the admin address",
     "operation.ended": "what became of it",
     "process.waits": "a process cannot be started yet, for want of space",

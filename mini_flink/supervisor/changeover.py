@@ -28,6 +28,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mini_flink import console, wire
+from mini_flink.config import BY_NAME, Source, check
 from mini_flink.core.patience import Patience
 from mini_flink.errors import (
     EXIT_CONFIG,
@@ -36,6 +37,7 @@ from mini_flink.errors import (
     EXIT_TRY_AGAIN,
     MiniFlinkError,
     StorageFullError,
+    UsageError,
 )
 from mini_flink.faults import crash_point
 from mini_flink.folder import DataFolder, upgraded_to
@@ -104,12 +106,17 @@ class Goal:
 
 
 def goal_of(question: Mapping[str, Any]) -> Goal:
-    """The goal in a question from the command line."""
-    job = question.get("job")
+    """The goal in a question from the command line or the page; UsageError if its numbers are none."""
+    job, workers, parallelisms = (question.get(name) for name in ("job", "workers", "parallelisms"))
+    if workers is not None:
+        check(BY_NAME["workers"], workers, Source("the question", error=UsageError))
+    for uid, number in (parallelisms or {}).items():
+        if type(number) is not int or number < 1:
+            raise UsageError(f"the parallelism of {uid} is a whole number from 1 up, not {number!r}")
     return Goal(
         kind=question["what"],
-        workers=question.get("workers"),
-        parallelisms=question.get("parallelisms"),
+        workers=workers,
+        parallelisms=parallelisms,
         job=None if job is None else JobTarget.from_dict(job),
         probe=question.get("probe"),
         allow_dropped_state=bool(question.get("allow_dropped_state")),

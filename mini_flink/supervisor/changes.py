@@ -58,8 +58,13 @@ class ChangeDirector:
         if self._changeover is not None:
             question.refuse("the server is being rescaled or upgraded already")
             return
+        try:
+            goal = goal_of(question.data)
+        except MiniFlinkError as error:
+            question.answer({"ok": False, "reason": error.message, "exit_code": error.exit_code})
+            return
         self._snapshots.suspend(f"the server is changed by {question.what}")
-        changeover = Changeover(goal_of(question.data), self._folder, self._fleet, question.tell)
+        changeover = Changeover(goal, self._folder, self._fleet, question.tell)
         self._changeover, self._question = changeover, question
         try:
             changeover.begin(now_ms)
