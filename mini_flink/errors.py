@@ -10,6 +10,7 @@ import signal
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+EXIT_DECLINED = 1
 EXIT_USAGE = 2
 EXIT_DEGRADED = 3
 EXIT_UNAVAILABLE = 69
@@ -172,11 +173,12 @@ class KeyTypeError(RecordError, TypeError):
     """A key has a type without a stable encoding."""
 
 
-def reason_of(error: Exception) -> str:
-    """What went wrong, in a line; one that was not raised on purpose with its type."""
+def told_of(error: Exception) -> dict[str, str | int]:
+    """An error as another process is told of it: ``asking.RefusedError`` is made of that."""
     if isinstance(error, MiniFlinkError):
-        return error.message
-    return f"{type(error).__name__}: {error}"
+        return {"reason": error.message, "help": error.help, "exit_code": error.exit_code}
+    code = EXIT_STORAGE if isinstance(error, OSError) else EXIT_INTERNAL
+    return {"reason": f"{type(error).__name__}: {error}", "help": "", "exit_code": code}
 
 
 def is_interrupt(error: BaseException) -> bool:

@@ -19,8 +19,6 @@ from mini_flink.cli.overview import COMPLETE_VARIABLE, overview
 if TYPE_CHECKING:
     from mini_flink.errors import MiniFlinkError
 
-EXIT_USAGE = 2
-EXIT_INTERNAL = 70
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 
@@ -55,6 +53,8 @@ def _answer(words: list[str]) -> int:
 
         return answer(os.environ[COMPLETE_VARIABLE])
     if not words:
+        from mini_flink.errors import EXIT_USAGE
+
         print(overview(), file=sys.stderr)
         return EXIT_USAGE
     return _run(words)
@@ -63,7 +63,7 @@ def _answer(words: list[str]) -> int:
 def _run(words: list[str]) -> int:
     from mini_flink import console
     from mini_flink.cli.parsing import run
-    from mini_flink.errors import MiniFlinkError
+    from mini_flink.errors import EXIT_INTERNAL, MiniFlinkError
 
     if words[0] == "serve":  # what is refused before the settings are known is read by the same program
         console.choose(_log_of(words), os.environ)

@@ -12,7 +12,7 @@ from mini_flink.cli.changing import follow
 from mini_flink.cli.output import print_json, print_report, print_table
 from mini_flink.cli.parsing import Command, Group, options_of, settings_from
 from mini_flink.cli.reading import data_dir_of
-from mini_flink.errors import UsageError
+from mini_flink.errors import EXIT_DECLINED, UsageError
 
 LISTED = ("failed_at", "error_id", "operator", "key", "value", "error")
 """What of a dead letter is in the list for people; ``show`` has all of it."""
@@ -143,7 +143,7 @@ def _settle(
         if not sys.stdin.isatty():
             raise UsageError(f"this would {do} {count} records", help="say --yes to do so")
         if not click.confirm(f"{do} {count} records?", err=True):
-            return 1
+            return EXIT_DECLINED
     told = follow(data_dir, f"dead-letters {do}", "dead_letters", {"do": do, **question})
     skipped = told["skipped"] if every else len(set(ids)) - told[done]
     if as_json:

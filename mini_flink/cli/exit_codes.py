@@ -5,6 +5,7 @@ from __future__ import annotations
 # code, in a word or two, what it means and what to do
 EXIT_CODES = (
     (0, "done", "Done; of `serve`: stopped in good order."),
+    (1, "declined", "A question was answered with no: nothing was done."),
     (2, "wrong option", "A command or an option is unknown or malformed. Correct the command line."),
     (
         3,

@@ -102,6 +102,8 @@ def run(words: list[str]) -> int:
             code = program.invoke(context)
     except click.exceptions.Exit as done:
         return done.exit_code
+    except click.exceptions.Abort:  # Ctrl-C, or the end of the input, at a question
+        raise KeyboardInterrupt from None
     except click.exceptions.NoSuchOption as error:
         raise _unknown_option(error) from None
     except click.UsageError as error:

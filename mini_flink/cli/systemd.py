@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
@@ -56,7 +57,9 @@ def install_command(
         print(f"{'would write' if dry_run else 'wrote'} {path}")
     if not done.written:
         print("everything is there already")
-    print("\nnext, as root:")
+    for warning in done.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    print("\nnext, as root:", flush=True)
     for line in done.commands:
         print(f"  {line}")
     return 0

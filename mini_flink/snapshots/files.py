@@ -177,7 +177,10 @@ def _named(action: str, place: Path) -> Iterator[None]:
             raise StorageFullError(
                 f"no space left for {place}", help="free some space, or choose another --snapshot-dir"
             ) from error
-        raise StorageError(f"cannot {action} {place}: {error.strerror}") from error
+        raise StorageError(
+            f"cannot {action} {place}: {error.strerror}",
+            help="look at the folder: who may write there, and its disk",
+        ) from error
 
 
 def _raise_unless_removed(error: OSError) -> None:

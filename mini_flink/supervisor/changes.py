@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mini_flink import wire
-from mini_flink.errors import MiniFlinkError
+from mini_flink.errors import MiniFlinkError, told_of
 from mini_flink.folder import DataFolder
 from mini_flink.supervisor.changeover import ENDED, Changeover, goal_of
 from mini_flink.supervisor.desk import Question
@@ -71,7 +71,7 @@ class ChangeDirector:
         except MiniFlinkError as error:
             self._changeover = None
             self._snapshots.resume(self._fleet.plan)
-            question.answer({"ok": False, "reason": error.message, "exit_code": error.exit_code})
+            question.answer({"ok": False, **told_of(error)})
         else:
             kind = changeover.kind
             self._events.note("changeover.begun", "info", f"a {kind} begins", kind=kind)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mini_flink import procfs, wire
-from mini_flink.errors import EXIT_TRY_AGAIN, MiniFlinkError
+from mini_flink.errors import EXIT_TRY_AGAIN, MiniFlinkError, told_of
 from mini_flink.procfs import Process
 from mini_flink.supervisor.fleet import Fleet
 from mini_flink.supervisor.members import READY
@@ -92,9 +92,7 @@ class Desk:
         try:
             chosen = set(asked.whom(self._fleet.plan, question.data))
         except MiniFlinkError as error:
-            question.answer(
-                {"ok": False, "reason": error.message, "help": error.help, "exit_code": error.exit_code}
-            )
+            question.answer({"ok": False, **told_of(error)})
             return
         workers = [worker for worker in self._fleet.workers if worker.index in chosen]
         reason = ""

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from mini_flink import __version__, console, wire
 from mini_flink.core.epochs import SnapshotRounds
-from mini_flink.errors import EXIT_TRY_AGAIN, MiniFlinkError, SnapshotMissingError, reason_of
+from mini_flink.errors import EXIT_TRY_AGAIN, MiniFlinkError, SnapshotMissingError, told_of
 from mini_flink.folder import DataFolder
 from mini_flink.snapshots.catalog import Catalog
 from mini_flink.snapshots.location import open_store, shown
@@ -99,7 +99,7 @@ class SnapshotDirector:
             self._published(outcome.error, now_ms)
         current = self._rounds.current
         if current is not None and now_ms - current.began_ms > ROUND_LIMIT_MS:
-            self._abandon("it took longer than an hour", now_ms)
+            self._abandon(_passing("it took longer than an hour"), now_ms)
         if self._due_ms is None and self._interval_ms and serving:
             self._due_ms = now_ms + self._interval_ms
         if self._suspended and self._due_ms is not None and now_ms >= self._due_ms + HELD_UP_MS:
@@ -143,7 +143,7 @@ class SnapshotDirector:
             epoch = self._folder.next_epoch()
         except MiniFlinkError as error:
             self._wish = wish
-            self._failed(error.message, now_ms)
+            self._failed(told_of(error), now_ms)
             return
         self._wish = wish
         self._states.clear()
@@ -168,7 +168,7 @@ class SnapshotDirector:
         if current is None or current.epoch != epoch:
             return
         if "reason" in data:
-            self._abandon(f"{member.title}: {data['reason']}", now_ms)
+            self._abandon({**data, "reason": f"{member.title}: {data['reason']}"}, now_ms)
             return
         self._states.update((packed, None) for packed in data["states"])
         parts = self._rounds.report(member.index, epoch, _part(member.index, data))
@@ -181,15 +181,16 @@ class SnapshotDirector:
     def died(self, member: Member, now_ms: int) -> None:
         """A worker is gone; what it had not reported is lost."""
         if member.role == "worker" and self._rounds.died(member.index) is not None:
-            self._failed(f"{member.title} died before its part was stored", now_ms)
+            self._failed(_passing(f"{member.title} died before its part was stored"), now_ms)
 
-    def _abandon(self, reason: str, now_ms: int) -> None:
+    def _abandon(self, why: Mapping[str, Any], now_ms: int) -> None:
         self._rounds.abandon()
-        self._failed(reason, now_ms)
+        self._failed(why, now_ms)
 
-    def _failed(self, reason: str, now_ms: int) -> None:
-        """The snapshot came to nothing, the service goes on."""
+    def _failed(self, why: Mapping[str, Any], now_ms: int) -> None:
+        """The snapshot came to nothing, the service goes on; ``why`` is as ``errors.told_of`` has it."""
         wish, self._wish = self._wish, None
+        reason = why["reason"]
         self._facts["failed"] += 1
         self._facts["last_failure"] = reason
         kind = wish.kind if wish else SNAPSHOT
@@ -199,7 +200,7 @@ class SnapshotDirector:
             self._fleet.workers, wire.SNAPSHOT_END, {"epoch": self._folder.record.epoch, "complete": False}
         )
         if wish is not None and wish.answer is not None:
-            wish.answer({"ok": False, "reason": reason})
+            wish.answer({"ok": False, **{name: why[name] for name in ("reason", "help", "exit_code")}})
         if wish is not None and wish.kind == SNAPSHOT:
             self._due_ms = now_ms + min(self._interval_ms, FAILED_MS)
 
@@ -267,7 +268,7 @@ class SnapshotDirector:
             self._last = None  # what is not there is not built on again
         if error is not None:
             # Also one that no store should raise: the snapshot fails, the service goes on.
-            self._failed(reason_of(error), now_ms)
+            self._failed(told_of(error), now_ms)
             return
         self._wish = None
         is_chained = wish.kind == SNAPSHOT
@@ -311,7 +312,7 @@ class SnapshotDirector:
                 wish.answer({**told, "exit_code": EXIT_TRY_AGAIN})
         if self._rounds.current is not None:
             self._rounds.abandon()
-            self._failed(reason, self._due_ms or 0)
+            self._failed(_passing(reason), self._due_ms or 0)
 
     def resume(self, plan: ServerPlan) -> None:
         """Go on; after other workers have taken over, the next one builds on nothing."""
@@ -334,6 +335,11 @@ def summary(manifest: Manifest, location: str) -> dict[str, Any]:
         "new_bytes": manifest.new_bytes,
         "total_bytes": manifest.total_bytes,
     }
+
+
+def _passing(reason: str) -> dict[str, Any]:
+    """What is over when it is asked for again."""
+    return {"reason": reason, "help": "ask for it again in a moment", "exit_code": EXIT_TRY_AGAIN}
 
 
 def _part(worker: int, data: Mapping[str, Any]) -> Part:

@@ -15,29 +15,39 @@ import os
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mini_flink.config import Settings
+from mini_flink.config import BY_NAME, VARIABLE_PREFIX, Settings
 from mini_flink.config_layers import CONFIG_FILE
 from mini_flink.errors import ChangedFilesError, ConfigError, UsageError
 from mini_flink.jobs import JobTarget
 from mini_flink.runners.check import check
+from mini_flink.snapshots.location import is_url
+from mini_flink.source import is_users, short_path
 
 TEMPLATES = ("mini-flink@.service", "mini-flink@.socket", "mini-flink.slice")
 UNITS = "/etc/systemd/system"
 CONFIGURATION = "/etc/mini-flink"
 DROP_IN = "10-install.conf"
+UNFIT = {
+    "dev": "it reloads a file that is edited, and shows failures to clients",
+    "data_dir": "systemd says where its state is: /var/lib/mini-flink/NAME",
+    "runtime_dir": "systemd says where its sockets are: /run/mini-flink/NAME",
+}
+"""Settings that a service does not take, and why."""
+PATHS = ("snapshot_dir", "admin_token_file")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _PLAIN = re.compile(r"[A-Za-z0-9_./:=,@+-]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """What was written, or would be, by its absolute path in the system, and how to go on."""
+    """What was written, or would be, by its absolute path in the system, what to beware of, how to go on."""
 
     name: str
     written: tuple[str, ...]
+    warnings: tuple[str, ...]
     commands: tuple[str, ...]
 
 
@@ -51,6 +61,7 @@ def install(
     dry_run: bool,
 ) -> Installed:
     """Put the files of ``job`` below ``root``, once it is known to start."""
+    settings, left_out = _fit(settings, job.directory)
     checked = check(settings, job, against=None, allow_dropped=False)
     instance = name or str(checked.report["job"])
     if not _NAME.fullmatch(instance):
@@ -65,7 +76,58 @@ def install(
     if not dry_run:
         for path in written:
             _write(_below(root, path), files[path])
-    return Installed(instance, tuple(written), _commands(instance, again=bool(changed)))
+    warnings = (*left_out, *_not_copied(job), *_taken(settings, root, instance))
+    return Installed(instance, tuple(written), warnings, _commands(instance, again=bool(changed)))
+
+
+def _fit(settings: Settings, directory: str) -> tuple[Settings, list[str]]:
+    """The settings of a service, and what of them was left out: those of this shell, and the unfit ones."""
+    values, origins, left_out = dict[str, object](), dict(settings.origins), list[str]()
+    for name, origin in settings.origins.items():
+        option = BY_NAME[name]
+        if name in UNFIT and origin == option.flag:
+            raise UsageError(f"{option.flag} is nothing for a service: {UNFIT[name]}", help="leave it out")
+        if name in UNFIT or origin.startswith(VARIABLE_PREFIX):
+            values[name] = option.default
+            del origins[name]
+            why = UNFIT.get(name, f"it is this shell's; the service gets it from {option.flag}")
+            left_out.append(f"{origin} ({name}) is left out: {why}")
+    for name in PATHS & origins.keys():
+        path = str(getattr(settings, name))
+        values[name] = path if is_url(path) else os.path.abspath(os.path.join(directory, path))
+    return replace(settings, **values, origins=origins), left_out  # type: ignore[arg-type]
+
+
+def _not_copied(job: JobTarget) -> list[str]:
+    """Modules beside the job that it has imported: they may be anywhere, so they are the user's to copy."""
+    folder = os.path.realpath(
+        os.path.dirname(os.path.join(job.directory, "" if job.is_module else job.target))
+    )
+    loaded = {name: getattr(module, "__file__", None) for name, module in sys.modules.items()}
+    if not job.is_module:
+        loaded.pop("__main__", None)
+    files = sorted({os.path.realpath(file) for file in loaded.values() if file and is_users(file)})
+    return [
+        f"{short_path(file)} is not copied: put it beside the copy of the job, or install it"
+        for file in files
+        if file.startswith(os.path.join(folder, ""))
+    ]
+
+
+def _taken(settings: Settings, root: str, name: str) -> list[str]:
+    """Other instances whose socket has the port."""
+    mine = f"mini-flink@{name}.socket.d"
+    wanted, choose = f":{settings.port}", "choose another, --port"
+    return [
+        f"port {settings.port} is also that of {drop_in.parent.name.removesuffix('.d')}: {choose}"
+        for drop_in in sorted(_below(root, UNITS).glob(f"mini-flink@*.socket.d/{DROP_IN}"))
+        if drop_in.parent.name != mine
+        and any(line.startswith("ListenStream=") and line.endswith(wanted) for line in _lines(drop_in))
+    ]
+
+
+def _lines(path: Path) -> list[str]:
+    return (_read(path) or b"").decode(errors="replace").splitlines()
 
 
 def _files(settings: Settings, job: JobTarget, name: str) -> Mapping[str, bytes]:
@@ -121,8 +183,7 @@ def _socket(settings: Settings) -> str:
 def _configuration(settings: Settings) -> str:
     """The settings that are not the defaults; where state and sockets are is systemd's to say."""
     lines = [f"# The settings of this job: {os.path.basename(sys.executable)} -m mini_flink serve --help"]
-    names = sorted(settings.origins.keys() - {"data_dir", "runtime_dir"})
-    lines += [f"{name} = {_toml(getattr(settings, name))}" for name in names]
+    lines += [f"{name} = {_toml(getattr(settings, name))}" for name in sorted(settings.origins)]
     return "\n".join(lines) + "\n"
 
 

@@ -15,7 +15,7 @@ from itertools import chain, islice
 from typing import Any, NamedTuple
 
 from mini_flink.core.changes import ChangedKeys
-from mini_flink.errors import reason_of
+from mini_flink.errors import told_of
 from mini_flink.faults import crash_point
 from mini_flink.ids import worker_name
 from mini_flink.snapshots.base import SnapshotStore
@@ -122,7 +122,7 @@ class WorkerSnapshots:
                 self._tell(copy.order.epoch, copy.part())
             elif not isinstance(outcome.error, Cancelled):
                 # Also one that no store should raise: the snapshot fails, the worker goes on.
-                self._tell(copy.order.epoch, {"reason": reason_of(outcome.error)})
+                self._tell(copy.order.epoch, told_of(outcome.error))
             self._begin()
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mini_flink.errors import EXIT_CONFIG, EXIT_STORAGE, EXIT_TRY_AGAIN
 from mini_flink.snapshots.catalog import Catalog
 from mini_flink.snapshots.files import FileStore
 from mini_flink.snapshots.manifest import Manifest
@@ -101,7 +102,9 @@ def test_a_worker_dies_at_each_step_of_a_snapshot(serve: Serve, tmp_path: Path) 
         points.arm(step)
         since = server.mark()
         refused = run(server, "savepoint")
-        assert (refused.code, "died before its part was stored" in refused.err) == (70, True), step
+        assert (refused.code, "died before its part was stored" in refused.err) == (EXIT_TRY_AGAIN, True), (
+            step
+        )
         assert points.fired(step)
         server.until_back("worker", int(step[1]), since)
         report = snapshots(server)
@@ -171,7 +174,7 @@ def test_two_copies_of_a_data_folder_in_one_place(serve: Serve, tmp_path: Path) 
     copy.start()
     assert run(server, "savepoint").code == 0
     refused = run(copy, "savepoint")
-    assert (refused.code, "another copy of this data folder" in refused.err) == (70, True)
+    assert (refused.code, "another copy of this data folder" in refused.err) == (EXIT_CONFIG, True)
     assert "another --snapshot-dir" in refused.err
     assert [manifest.epoch for manifest in manifests(tmp_path / "kept")] == [1, 2]
     assert run(server, "snapshot verify", "--snapshot-dir", str(tmp_path / "kept")).code == 0
@@ -189,7 +192,8 @@ def test_a_store_that_cannot_be_reached_harms_nobody(serve: Serve) -> None:
     failed = server.until_status(lambda status: status["snapshots"]["failed"], "a failure")["snapshots"]
     assert "cannot open ftp://127.0.0.1:1/x: ConnectionRefusedError" in failed["last_failure"]
     refused = run(server, "savepoint", "--to", UNREACHABLE)
-    assert (refused.code, "ConnectionRefusedError" in refused.err) == (70, True)
+    assert (refused.code, "ConnectionRefusedError" in refused.err) == (EXIT_STORAGE, True)
+    assert "= help: check the address" in refused.err
     load.until_done(50)
     exchanges = load.stop()
     assert checks.failed(exchanges) == []
@@ -201,8 +205,10 @@ def test_a_store_that_cannot_be_reached_harms_nobody(serve: Serve) -> None:
 
 def test_whatever_a_store_raises_harms_nobody(serve: Serve) -> None:
     server = serve(LEDGER, *PATIENT).start("--workers", "2")
-    for place in ("zip://x::nothing://y", "http://127.0.0.1:1/x", "github://a", "x?y://z"):
-        assert run(server, "savepoint", "--to", place).code == 70
+    for place in ("zip://x::nothing://y", "http://127.0.0.1:1/x", "github://a", "x?y://z", "/proc/nope"):
+        refused = run(server, "savepoint", "--to", place)
+        assert refused.code in (EXIT_STORAGE, EXIT_CONFIG), refused.err
+        assert "= help: " in refused.err
     assert all(process["restarts"] == 0 for process in server.status()["processes"])
     assert server.stop() == 0
 

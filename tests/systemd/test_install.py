@@ -17,7 +17,10 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from mini_flink.systemd.install import CONFIGURATION, DROP_IN, UNITS
+from mini_flink.config_layers import resolve
+from mini_flink.errors import UsageError
+from mini_flink.jobs import JobTarget
+from mini_flink.systemd.install import CONFIGURATION, DROP_IN, UNITS, install
 from tests.systemd.test_notify import LIMIT_S, ROOT, Manager, add, bound
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="serve needs Linux")
@@ -161,6 +164,42 @@ def test_files_that_say_something_else_stay(tmp_path: Path) -> None:
     forced = system.install("--force")
     assert forced.stdout.splitlines()[0] == f"wrote {CONFIGURATION}/orders/mini_flink.toml"
     assert "systemctl reload mini-flink@orders" in forced.stdout
+
+
+def test_it_warns_of_what_the_service_would_lack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINI_FLINK_BATCH_MS", "7")
+    system = System(tmp_path)
+    (tmp_path / "prices.py").write_text("PRICE = 1\n")
+    system.job.write_text(f"{system.job.read_text()}\nimport prices\n")
+    other = system.root / UNITS[1:] / "mini-flink@shop.socket.d" / DROP_IN
+    other.parent.mkdir(parents=True)
+    other.write_text(f"[Socket]\nListenStream=\nListenStream=127.0.0.1:{system.port}\n")
+    done = system.install("--snapshot-dir", "backups", "--admin-token-file", "token")
+    warned = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
+    assert len(warned) == 4, done.stderr
+    for warning, names in zip(
+        warned,
+        (
+            "MINI_FLINK_BATCH_MS (batch_ms)",
+            "MINI_FLINK_LOG",
+            "prices.py is not copied",
+            "mini-flink@shop.socket:",
+        ),
+        strict=True,
+    ):
+        assert names in warning
+    toml = (system.configuration / "mini_flink.toml").read_text()
+    assert f'snapshot_dir = "{tmp_path}/backups"' in toml
+    assert f'admin_token_file = "{tmp_path}/token"' in toml
+    assert "batch_ms" not in toml
+
+
+def test_what_a_service_does_not_take_is_refused() -> None:
+    job = JobTarget.parse("job.py")
+    for name, value in (("dev", True), ("data_dir", "d"), ("runtime_dir", "r")):
+        settings = resolve({name: value}, environment={}, directory="/")
+        with pytest.raises(UsageError, match=name.replace("_", "-")):
+            install(settings, job, name=None, root="/nowhere", force=False, dry_run=True)
 
 
 def test_a_job_that_cannot_start_is_not_installed(tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from mini_flink import errors
-from mini_flink.cli import EXIT_USAGE
 from mini_flink.config import BY_NAME
 from mini_flink.supervisor.loop import STOP_MARGIN_MS
 
@@ -64,7 +63,7 @@ def test_it_waits_for_ready_and_hears_the_supervisor_only() -> None:
 def test_it_does_not_start_again_what_cannot_start() -> None:
     unit = settings()
     assert unit["Restart"] == "on-failure"
-    assert unit["RestartPreventExitStatus"].split() == [str(EXIT_USAGE), str(errors.EXIT_CONFIG)]
+    assert unit["RestartPreventExitStatus"].split() == [str(errors.EXIT_USAGE), str(errors.EXIT_CONFIG)]
 
 
 def test_it_waits_longer_than_a_shut_down_may_take() -> None:
