@@ -136,7 +136,8 @@ def _exchange(
         endpoint = ipc_endpoint(run["runtime_dir"], name, 0)
         transport.bind(endpoint)
         transport.connect(SUPERVISOR, run["supervisor_endpoint"])
-        data = {**question, "endpoint": endpoint}
+        # Who asks: what was asked for is called off when nobody is left to hear of it.
+        data = {**question, "endpoint": endpoint, "asker": list(procfs.current_process())}
         transport.send(SUPERVISOR, wire.encode_control(kind, name, 0, run["generation"], data))
         while True:
             transport.wait(_LOOK_MS, ())

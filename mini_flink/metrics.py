@@ -75,6 +75,15 @@ def _bounds(unit: float) -> list[float]:
 
 _BOUNDS = {unit: _bounds(unit) for unit in (SECONDS, ONE)}
 
+EXPOSED_BOUNDS = frozenset(
+    [7 * 2**power / 1_000_000 for power in range(3, 22)]
+    + [float(2**power - 1) for power in (*range(13), *range(14, 26, 2))]
+)
+"""Of all bounds those that ``/metrics`` has, as each is a series: for times each twice the one before, from
+56 µs to 14.7 s, two of them just under a quarter of a second and a second, which alerts ask for; for whole
+numbers the same up to 4095, then each four times, to 16,777,215. Each is one of the bounds above, so that
+counts stay exact."""
+
 
 class Sample(NamedTuple):
     """A metric as published. ``value`` of a histogram is the sum of what it observed; its buckets are upper

@@ -17,7 +17,7 @@ if sys.argv[:1] == ["-m"] and any(each in _PACKAGES for each in sys.orig_argv):
     from mini_flink.metrics import Publisher
     from mini_flink.worker.meter import WorkerMeter
 
-    for name in ("batch", "committing", "committed", "slept", "publish"):
+    for name in ("batch", "committing", "syncing", "committed", "slept", "publish"):
         setattr(WorkerMeter, name, _nothing)
     RouteMeter.answered = _nothing  # type: ignore[method-assign]
     Publisher.publish = _nothing  # type: ignore[method-assign]

@@ -8,26 +8,29 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import traceback
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Match, Route
 from starlette.staticfiles import StaticFiles
 
-from mini_flink import __version__
+from mini_flink import console
 from mini_flink.admin import flink
 from mini_flink.admin.drawing import Drawing
 from mini_flink.admin.exposition import CONTENT_TYPE, expose
 from mini_flink.admin.feed import Feed, Viewer
 from mini_flink.admin.guard import BODY_BYTES, Refusal
 from mini_flink.admin.letters import Letters
-from mini_flink.admin.operations import QUESTIONS, Operations, checked, effect
+from mini_flink.admin.openapi import Entry, Handler, describe
+from mini_flink.admin.operations import QUESTIONS, Operations, checked, effect, request_schema, shown
 from mini_flink.admin.sampling import name_of
+from mini_flink.admin.states import UNKNOWN
 from mini_flink.admin.watch import INTERVAL_S, Known, Watch
 from mini_flink.asking import RefusedError, UnavailableError
 from mini_flink.errors import BusyError, FolderError, UsageError
@@ -40,18 +43,11 @@ STATIC = Path(__file__).parent / "static"
 STALE_S = 5.0
 ROWS = 100
 _KEEP_ALIVE_S = 15.0
+_SAVEPOINT = {
+    "type": "object",
+    "properties": {"target-directory": {"type": ["string", "null"]}, "cancel-job": {"const": False}},
+}
 _RANGES = {"1m": 60, "5m": 300, "15m": 900, "1h": 3600, "6h": 21_600, "24h": 86_400}
-
-Handler = Callable[[Request], Awaitable[Response]]
-
-
-class Entry(NamedTuple):
-    """One route; ``summary`` says in OpenAPI what it is for."""
-
-    method: str
-    path: str
-    handler: Handler
-    summary: str
 
 
 class Api:
@@ -73,9 +69,15 @@ class Api:
 
     def app(self) -> Starlette:
         """The application, without its guard."""
-        routes: list[Any] = [Route(each.path, each.handler, methods=[each.method]) for each in self.routes]
+        routes: list[Any] = [
+            Route(each.path, _answering(each.handler), methods=[each.method]) for each in self.routes
+        ]
         routes.append(Route("/", self._page, methods=["GET"]))
-        handlers: dict[Any, Any] = {Refusal: _refused, HTTPException: self._no_such_route}
+        handlers: dict[Any, Any] = {
+            Refusal: _refused,
+            HTTPException: self._no_such_route,
+            ClientDisconnect: _gone,
+        }
         app = Starlette(routes=routes, exception_handlers=handlers)
         app.mount("/static", StaticFiles(directory=STATIC, check_dir=False))
         return app
@@ -83,8 +85,10 @@ class Api:
     def _table(self) -> list[Entry]:
         v1, job = "/api/v1", "/jobs/{jid}"
         return [
-            Entry("GET", "/healthz", self._health, "Whether this process knows of the server"),
-            Entry("GET", "/metrics", self._metrics, "All metrics as Prometheus reads them"),
+            Entry("GET", "/healthz", self._health, "Whether this process knows of the server", is_open=True),
+            Entry(
+                "GET", "/metrics", self._metrics, "All metrics as Prometheus reads them", media="text/plain"
+            ),
             Entry("GET", "/overview", self._cluster, "The cluster, as Flink shows it: workers and jobs"),
             Entry("GET", "/config", self._configuration, "How often to ask, and the version"),
             Entry("GET", "/jobs", self._jobs, "The job and its status"),
@@ -101,12 +105,14 @@ class Api:
                 f"{job}/vertices/{{vid:path}}/subtasks/metrics",
                 self._subtask_metrics,
                 "Metrics over all subtasks: ?get=numRecordsIn,…&agg=min,max,avg,sum",
+                query=("get", "agg"),
             ),
             Entry(
                 "GET",
                 f"{job}/vertices/{{vid:path}}/metrics",
                 self._vertex_metrics,
                 "Metrics of each subtask by Flink's names: ?get=0.numRecordsIn,…",
+                query=("get",),
             ),
             Entry("GET", f"{job}/vertices/{{vid:path}}", self._vertex, "One vertex"),
             Entry("GET", f"{job}/plan", self._job_plan, "The job's nodes and their inputs"),
@@ -115,18 +121,32 @@ class Api:
                 f"{job}/exceptions",
                 self._exceptions,
                 "What made records dead letters: ?maxExceptions=20",
+                query=("maxExceptions",),
             ),
-            Entry("GET", f"{job}/metrics", self._job_metrics, "Metrics of the job by Flink's names"),
+            Entry(
+                "GET",
+                f"{job}/metrics",
+                self._job_metrics,
+                "Metrics of the job by Flink's names",
+                query=("get",),
+            ),
             Entry("GET", f"{job}/checkpoints", self._checkpoints, "Snapshots: counts and the latest"),
             Entry(
                 "POST",
                 f"{job}/savepoints",
                 self._savepoint,
                 "Take a savepoint; the answer has its trigger id",
+                body=_SAVEPOINT,
             ),
             Entry("GET", f"{job}/savepoints/{{trigger}}", self._trigger, "What has become of a savepoint"),
             Entry("GET", f"{v1}/openapi.json", self._openapi, "This description"),
-            Entry("GET", f"{v1}/plan", self._plan, "Nodes and edges; the ETag is the plan's hash"),
+            Entry(
+                "GET",
+                f"{v1}/plan",
+                self._plan,
+                "Nodes and edges; the ETag is the plan's hash",
+                headers=("if-none-match",),
+            ),
             Entry("GET", f"{v1}/tick", self._tick, "The latest second: verdict, rates, shares, percentiles"),
             Entry(
                 "GET",
@@ -135,7 +155,13 @@ class Api:
                 "What fails in one node, in groups",
             ),
             Entry("GET", f"{v1}/nodes/{{id:path}}", self._node, "One node with its subtasks"),
-            Entry("GET", f"{v1}/history", self._history, "Series over time: ?series=http.rps,…&range=15m"),
+            Entry(
+                "GET",
+                f"{v1}/history",
+                self._history,
+                "Series over time: ?series=http.rps,…&range=15m",
+                query=("series", "range"),
+            ),
             Entry("GET", f"{v1}/processes", self._processes, "Processes with what they use"),
             Entry("GET", f"{v1}/snapshots", self._snapshots, "Snapshots that are there"),
             Entry("GET", f"{v1}/events", self._events, "What happened lately"),
@@ -144,23 +170,43 @@ class Api:
                 f"{v1}/deadletters",
                 self._dead_letters,
                 "Records that failed, newest first, 100 at a time: ?operator=&group=&cursor=",
+                query=("operator", "group", "cursor"),
             ),
             Entry(
                 "GET", f"{v1}/deadletters/{{id}}", self._dead_letter, "One of them whole, with its traceback"
             ),
             Entry(
-                "GET", f"{v1}/errors", self._errors, "What fails, in groups of one place and kind of error"
+                "GET",
+                f"{v1}/errors",
+                self._errors,
+                "What fails, in groups of one place and kind of error",
+                query=("operator",),
             ),
             Entry(
                 "GET",
                 f"{v1}/keys/{{node:path}}",
                 self._keys,
                 "State of a key, ?key= as JSON or plain, &state=; without key a page: &after=&limit=",
+                query=("key", "state", "after", "limit"),
             ),
-            Entry("GET", f"{v1}/stream", self._stream, "Server-sent events: hello, tick, event, op"),
+            Entry(
+                "GET",
+                f"{v1}/stream",
+                self._stream,
+                "Server-sent events: hello, tick, event, op",
+                headers=("last-event-id",),
+                media="text/event-stream",
+            ),
             Entry("GET", f"{v1}/ops", self._ops, "Operations, newest first"),
             Entry("GET", f"{v1}/ops/{{id}}", self._op, "One operation"),
-            Entry("POST", f"{v1}/ops", self._operate, "Begin an operation, or with dry_run say its effect"),
+            Entry(
+                "POST",
+                f"{v1}/ops",
+                self._operate,
+                "Begin an operation, or with dry_run say its effect",
+                headers=("idempotency-key",),
+                body=request_schema(),
+            ),
         ]
 
     # --- looks ------------------------------------------------------------------------------------------
@@ -174,7 +220,14 @@ class Api:
 
     @property
     def _last(self) -> dict[str, Any]:
-        return self._known.tick
+        """The latest tick with its age; of a supervisor that answers no more nothing is known now."""
+        known = self._known
+        age_s = round(time.monotonic() - known.reading.at_s, 1)
+        if age_s < STALE_S:
+            return {**known.tick, "stale_s": age_s}
+        text = f"the supervisor has not answered for {age_s:.0f} s: all else is of that time"
+        verdict = {"level": UNKNOWN, "code": "UNKNOWN", "node": None, "text": text}
+        return {**known.tick, "stale_s": age_s, "state": UNKNOWN, "verdict": verdict}
 
     @property
     def _drawing(self) -> Drawing:
@@ -271,7 +324,7 @@ class Api:
         return JSONResponse(flink.trigger(self._operations.get(request.path_params["trigger"]).public()))
 
     async def _openapi(self, _: Request) -> Response:
-        return JSONResponse(openapi(self.routes))
+        return JSONResponse(describe(self.routes, has_token=bool(self._spec.token)))
 
     async def _plan(self, request: Request) -> Response:
         tag = f'"{self._drawing.hash}"'
@@ -313,7 +366,9 @@ class Api:
             found = await asyncio.to_thread(list_all, facts["location"], may_be_new=True)
         except (RefusedError, OSError) as error:
             raise Refusal(503, "store-unavailable", str(error)) from error
-        return JSONResponse({**facts, "snapshots": found["snapshots"][:ROWS]})
+        newest_first = found["snapshots"][::-1]
+        more = max(0, len(newest_first) - ROWS)
+        return JSONResponse({**facts, "snapshots": newest_first[:ROWS], "more": more})
 
     async def _events(self, _: Request) -> Response:
         return JSONResponse({"events": list(reversed(self._status["events"]))[:ROWS]})
@@ -376,16 +431,18 @@ class Api:
 
     async def _operate(self, request: Request) -> Response:
         body = await _body(request)
-        kind, args = checked(body.get("kind"), body.get("args") or {}, self._spec.job)
+        kind, args = checked(body.get("kind"), body.get("args") or {}, self._drawing.public)
         self._check_expected(body.get("expect") or {})
         if body.get("dry_run"):
             text = effect(kind, args, self._last, self._drawing.public)
-            return JSONResponse({"kind": kind, "args": args, "dry_run": True, "text": text})
+            return JSONResponse({"kind": kind, "args": shown(args), "dry_run": True, "text": text})
         key = request.headers.get("idempotency-key", "")
         operation = self._operations.begin(kind, args, _who(request), key)
         return JSONResponse(operation.public(), 202, {"location": f"/api/v1/ops/{operation.id}"})
 
-    def _check_expected(self, expected: dict[str, Any]) -> None:
+    def _check_expected(self, expected: Any) -> None:
+        if not isinstance(expected, dict):
+            raise Refusal(400, "bad-arguments", "expect is an object")
         now = {"plan_hash": self._drawing.hash, "count": self._last["dlq"]["present"]}
         for name, value in expected.items():
             if name in now and now[name] != value:
@@ -394,7 +451,10 @@ class Api:
     async def _savepoint(self, request: Request) -> Response:
         self._own_job(request)
         body = await _body(request)
-        kind, args = checked("savepoint", {"location": body.get("target-directory")}, self._spec.job)
+        if body.get("cancel-job"):
+            raise Refusal(400, "not-supported", "a savepoint cancels nothing here: drain the server instead")
+        asked = {"location": body.get("target-directory")}
+        kind, args = checked("savepoint", asked, self._drawing.public)
         operation = self._operations.begin(kind, args, _who(request))
         return JSONResponse({"request-id": operation.id}, 202)
 
@@ -472,7 +532,7 @@ def page_text() -> str:
 
 
 async def _body(request: Request) -> dict[str, Any]:
-    """A JSON object of at most ``BODY_BYTES``; nothing at all counts as an empty one."""
+    """A JSON object of at most ``BODY_BYTES``, all of it UTF-8; nothing at all is an empty one."""
     data = b""
     async for part in request.stream():
         data += part
@@ -480,7 +540,8 @@ async def _body(request: Request) -> dict[str, Any]:
             raise Refusal(413, "body-too-large", f"at most {BODY_BYTES} bytes are taken")
     try:
         body = json.loads(data or b"{}")
-    except ValueError as error:
+        json.dumps(body, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
         raise Refusal(400, "bad-body", f"the body is no JSON: {error}") from error
     if not isinstance(body, dict):
         raise Refusal(400, "bad-body", "the body is a JSON object")
@@ -492,33 +553,28 @@ def _who(request: Request) -> str:
     return f"{peer} with the token" if request.scope["mini_flink.has_token"] else peer
 
 
+def _answering(handler: Handler) -> Handler:
+    """The handler, whose unforeseen errors are an answer, and one event of the log instead of many lines."""
+
+    async def answer(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except (Refusal, HTTPException, ClientDisconnect):
+            raise
+        except Exception as error:
+            text = "".join(traceback.format_exception(error)).rstrip()
+            at = f"{request.method} {request.url.path}"
+            console.event("error", f"{at} failed, a bug in mini_flink:\n{text}", name="admin.failed", at=at)
+            raise Refusal(500, "internal-error", "a bug in mini_flink; the server's log has more") from error
+
+    return answer
+
+
+async def _gone(_: Request, __: Exception) -> Response:
+    """To a client that has hung up: nobody reads it."""
+    return Response(status_code=400)
+
+
 async def _refused(_: Request, refusal: Refusal) -> Response:
     headers = {"content-type": "application/problem+json", **refusal.headers}
     return Response(refusal.body(), refusal.status, headers)
-
-
-def openapi(routes: list[Entry]) -> dict[str, Any]:
-    """OpenAPI 3.1 of the table."""
-    paths: dict[str, dict[str, Any]] = {}
-    for entry in routes:
-        parameters = [
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-            for name in _parameters(entry.path)
-        ]
-        success = "202" if entry.method == "POST" else "200"
-        operation: dict[str, Any] = {
-            "summary": entry.summary,
-            "responses": {success: {"description": "as asked"}, "default": {"description": "problem+json"}},
-        }
-        if parameters:
-            operation["parameters"] = parameters
-        if entry.method == "POST":
-            schema = {"type": "object"}
-            operation["requestBody"] = {"content": {"application/json": {"schema": schema}}}
-        paths.setdefault(entry.path.replace(":path}", "}"), {})[entry.method.lower()] = operation
-    info = {"title": "mini_flink admin", "version": __version__}
-    return {"openapi": "3.1.0", "info": info, "paths": paths}
-
-
-def _parameters(path: str) -> list[str]:
-    return [part[1:-1].partition(":")[0] for part in path.split("/") if part.startswith("{")]

@@ -211,10 +211,21 @@ def _of_door(ticks: Ticks) -> Iterator[Condition]:
         shed = sum(lately) / len(lately)
         text = f"the door is at capacity: {shed:.1f} requests/s get 503, {http['inflight']} in flight"
         yield Condition(DOOR, "refusing", BAD, text)
-    errors, requests = http["err_rate"] or 0.0, http["rps"] or 0.0
-    if errors > 0:
+    errors, requests = _answered_in_a_minute(ticks, "err_rate"), _answered_in_a_minute(ticks, "rps")
+    if errors:
         level = BAD if errors > 0.01 * requests else WARN
-        yield Condition(DOOR, "failing", level, f"{errors:.1f} requests/s are answered with 500 or above")
+        text = (
+            f"{errors} of {max(errors, requests)} requests in the last minute were answered with 500 or above"
+        )
+        yield Condition(DOOR, "failing", level, text)
+
+
+def _answered_in_a_minute(ticks: Ticks, rate: str) -> int:
+    since = ticks[-1]["ts"] - MINUTE_MS
+    count: float = sum(
+        (each["http"][rate] or 0.0) * each["dt_ms"] / 1000 for each in ticks if each["ts"] > since
+    )
+    return round(count)
 
 
 def _of_disk(disk: Mapping[str, Any], limits: Limits) -> Iterator[Condition]:

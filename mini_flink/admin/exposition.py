@@ -3,20 +3,53 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 
 from mini_flink import __version__
-from mini_flink.admin.sampling import Reading, name_of
-from mini_flink.metrics import Sample
+from mini_flink.admin.sampling import WORKER_CLOCK, Reading, name_of
+from mini_flink.metrics import EXPOSED_BOUNDS, Sample
 from mini_flink.progress import GAUGES
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 STATES = ("starting", "serving", "degraded", "changing", "draining", "drained", "stopping")
 """What a server may be in; ``changing`` is a rescale or an upgrade."""
+
+HELP: Mapping[str, Mapping[str, str]] = {
+    "worker": {
+        "records_in": "records that were taken in to be run, from gateways and workers",
+        "records_out": "records and replies that were sent on",
+        "batches": "batches of records, each with one commit",
+        "commits": "commits to the log, each with one sync in durability disk",
+        "resends": "records sent again, because a process was started again or a message was lost",
+        "duplicates": "records that came twice and were run once",
+        "gaps": "messages that left a gap in what came before; what is missing is asked for again",
+        "fenced": "messages from an earlier life of a process, or from before a rescale: ignored",
+        "dead_letters": "records that failed and became dead letters",
+        "dropped_outputs": "replies to a gateway that had been started again: their clients are gone",
+        "expired": "records whose client had heard 504 before their turn came: they were not run",
+        "pending": "records that are here and not committed",
+        "log_bytes": "size of the commit log, which is read again after a crash",
+        "overlay_bytes": "changed state that is in the log and not yet in the table",
+        "outbox_records": "records sent and not yet acknowledged by their receiver",
+        "storage_full": "1 if there is no space: nothing is taken in, nothing is lost",
+    },
+    "gateway": {
+        "requests": "requests that were let in",
+        "answered": "requests that were answered by the job",
+        "refused": "requests that were answered with 503 at the door: at capacity, draining, or no space",
+        "timed_out": "requests that were answered with 504; whether they were applied is not known",
+        "late_replies": "replies that came after the request had been answered with 504",
+        "extra_replies": "replies to a request that had its answer",
+        "fenced": "messages from an earlier life of a worker, or from before a rescale: ignored",
+        "resends": "requests sent again, because a worker was started again or a message was lost",
+        "pending": "requests that wait for their answer",
+    },
+}
+"""What counters and gauges of progress pages mean, by the role of their process."""
 
 
 class _Collector:
@@ -43,9 +76,7 @@ def _pages(reading: Reading) -> Iterator[Metric]:
             metric = f"mini_flink_{process['role']}_{name}"
             if metric not in families:
                 kind = GaugeMetricFamily if name in GAUGES else CounterMetricFamily
-                families[metric] = kind(
-                    metric, f"{name.replace('_', ' ')} of a {process['role']}", labels=["process"]
-                )
+                families[metric] = kind(metric, HELP[process["role"]][name], labels=["process"])
             families[metric].add_metric([name_of(process)], value)  # type: ignore[attr-defined]
     yield from families.values()
 
@@ -128,6 +159,8 @@ def _files(reading: Reading) -> Iterator[Metric]:
     samples: dict[str, list[tuple[str, Sample]]] = {}
     for process, several in reading.metrics.items():
         for sample in several:
+            if sample.name == WORKER_CLOCK:
+                continue
             samples.setdefault(sample.name, []).append((process, sample))
     for name, found in samples.items():
         labels = sorted({label for _, sample in found for label in sample.labels})
@@ -154,8 +187,10 @@ def _labels(labels: list[str], process: str, sample: Sample) -> list[str]:
 
 
 def _cumulative(sample: Sample) -> list[tuple[str, float]]:
+    """How many values are up to each bound that is exposed; the page takes percentiles from all bounds."""
     buckets, total = [], 0
     for bound, count in sample.buckets:
         total += count
-        buckets.append(("+Inf" if math.isinf(bound) else repr(bound), float(total)))
+        if math.isinf(bound) or bound in EXPOSED_BOUNDS:
+            buckets.append(("+Inf" if math.isinf(bound) else repr(bound), float(total)))
     return buckets

@@ -257,6 +257,8 @@ def _state(tick: Facts) -> str:
     state = tick["state"]
     if state == "degraded":
         return "RESTARTING"
+    if state == "unknown":
+        return "RECONCILING"
     return (
         "RUNNING"
         if state.startswith(("serving", "drain"))

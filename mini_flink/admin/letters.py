@@ -18,11 +18,13 @@ from typing import Any, NamedTuple, TypeVar
 from mini_flink.admin.guard import Refusal
 from mini_flink.errors import MiniFlinkError
 from mini_flink.runners import dead_letters
-from mini_flink.worker.letters import WHOLE_VALUE_LIMIT, shown
+from mini_flink.worker.letters import VALUE_LIMIT, WHOLE_VALUE_LIMIT, shown
 
 ROWS = 100
 READ_LIMIT = 100_000
 """Letters that are looked at; what is over it is counted only."""
+NOT_SHOWN = "(not shown: admin_payloads is off)"
+"""Stands where the message of an error would: it often quotes what the record holds."""
 GROUP_LIMIT = 1_000
 MESSAGES = 50
 FRESH_S = 1.0
@@ -61,21 +63,21 @@ class Group:
         if len(self.messages) < MESSAGES:
             self.messages.add(letter["error"]["message"])
 
-    def public(self) -> dict[str, Any]:
-        """For programs: the latest message, and one traceback."""
+    def public(self, *, payloads: bool = True) -> dict[str, Any]:
+        """For programs: the latest message, and one traceback; without ``payloads`` no message."""
         error = self.newest["error"]
         frames = list(error.get("frames", ()))
         return {
             "group": self.id,
             "operator": self.operator,
             "type": error["type"],
-            "message": error["message"],
+            "message": error["message"] if payloads else NOT_SHOWN,
             "messages": len(self.messages),
             "count": self.count,
             "first_seen": _iso(self.first_ms),
             "last_seen": _iso(self.newest["failed_ms"]),
             "location": frames[-1] if frames else None,
-            "traceback": [*frames, f"{error['type']}: {error['message']}"],
+            "traceback": _traceback(error, payloads),
             "error_id": self.newest["error_id"],
         }
 
@@ -122,11 +124,11 @@ class Index:
         group = self.groups.get(place.group)
         return group.operator if group else None
 
-    def errors(self, operator: str | None) -> list[dict[str, Any]]:
+    def errors(self, operator: str | None, *, payloads: bool = True) -> list[dict[str, Any]]:
         """The groups of an operator, or all; those that failed last come first."""
         found = [group for group in self.groups.values() if operator in (None, group.operator)]
         found.sort(key=lambda group: group.newest["failed_ms"], reverse=True)
-        return [group.public() for group in found[:ROWS]]
+        return [group.public(payloads=payloads) for group in found[:ROWS]]
 
 
 def group_id(letter: Mapping[str, Any]) -> str:
@@ -184,7 +186,10 @@ class Letters:
     async def errors(self, operator: str | None) -> dict[str, Any]:
         """The groups."""
         return await self._with_index(
-            lambda index: {"errors": index.errors(operator), "complete": not index.unread}
+            lambda index: {
+                "errors": index.errors(operator, payloads=self._payloads),
+                "complete": not index.unread,
+            }
         )
 
     async def one(self, error_id: str) -> dict[str, Any]:
@@ -195,9 +200,8 @@ class Letters:
                 for worker, table in tables:
                     letter = dead_letters.find(table, error_id)
                     if letter is not None:
-                        error = letter["error"]
-                        row = self._row(worker, letter, WHOLE_VALUE_LIMIT)
-                        traceback = [*error.get("frames", ()), f"{error['type']}: {error['message']}"]
+                        row = row_of(worker, letter, WHOLE_VALUE_LIMIT, payloads=self._payloads)
+                        traceback = _traceback(letter["error"], self._payloads)
                         return {**row, "group": group_id(letter), "traceback": traceback}
             return None
 
@@ -216,12 +220,9 @@ class Letters:
                 for place in by_worker.get(worker, ()):
                     letter = dead_letters.find(table, place.error_id)
                     if letter is not None:
-                        found[place.error_id] = {**self._row(worker, letter), "group": place.group}
+                        row = row_of(worker, letter, payloads=self._payloads)
+                        found[place.error_id] = {**row, "group": place.group}
         return found
-
-    def _row(self, worker: int, letter: Mapping[str, Any], limit: int = 200) -> dict[str, Any]:
-        row = shown(worker, letter, limit)
-        return row if self._payloads else {name: row[name] for name in row if name not in ("key", "value")}
 
     async def _with_index(self, read: Callable[[Index], _T]) -> _T:
         def work() -> _T:
@@ -251,6 +252,22 @@ class Letters:
                 index.take(worker, dead_letters.of_table(table))
         index.close()
         return index
+
+
+def row_of(
+    worker: int, letter: Mapping[str, Any], limit: int = VALUE_LIMIT, *, payloads: bool
+) -> dict[str, Any]:
+    """A letter as a row; without ``payloads`` also the message is left out."""
+    row = shown(worker, letter, limit)
+    if payloads:
+        return row
+    row["error"] = letter["error"]["type"]
+    return {name: row[name] for name in row if name not in ("key", "value")}
+
+
+def _traceback(error: Mapping[str, Any], payloads: bool) -> list[str]:
+    last = f"{error['type']}: {error['message']}" if payloads else error["type"]
+    return [*error.get("frames", ()), last]
 
 
 def _iso(time_ms: int) -> str:

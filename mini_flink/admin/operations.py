@@ -12,6 +12,8 @@ from typing import Any
 from mini_flink import console
 from mini_flink.admin.guard import Refusal
 from mini_flink.asking import RefusedError, UnavailableError, ask
+from mini_flink.config import BY_NAME
+from mini_flink.snapshots import location
 
 KEPT = 100
 AT_ONCE = 8
@@ -36,6 +38,15 @@ _ARGUMENTS: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
     "dlq_drop": {"ids": list, "all": bool, "operator": str},
 }
 
+_JSON_TYPES: Mapping[type, str] = {
+    str: "string",
+    int: "integer",
+    bool: "boolean",
+    list: "array",
+    dict: "object",
+    type(None): "null",
+}
+
 
 @dataclass(slots=True)
 class Operation:
@@ -55,7 +66,7 @@ class Operation:
         return {
             "id": self.id,
             "kind": self.kind,
-            "args": self.args,
+            "args": shown(self.args),
             "who": self.who,
             "ts": self.ts,
             "state": self.state,
@@ -87,6 +98,9 @@ class Operations:
         """Start it, unless a request with the same ``key`` has done so."""
         for known in self._all.values():
             if key and known.key == key:
+                if (known.kind, known.args) != (kind, args):
+                    text = f"this Idempotency-Key began another operation, {known.kind} {known.id}"
+                    raise Refusal(409, "key-in-use", text)
                 return known
         if len(self._tasks) >= AT_ONCE:
             raise Refusal(429, "too-many-operations", f"{AT_ONCE} operations are under way")
@@ -94,10 +108,10 @@ class Operations:
         self._all[operation.id] = operation
         while len(self._all) > KEPT:
             del self._all[next(iter(self._all))]
-        shown = ", ".join(f"{name} {value}" for name, value in args.items() if value is not None)
+        said = ", ".join(f"{name} {value}" for name, value in shown(args).items() if value is not None)
         console.event(
             "info",
-            f"{kind} asked for by {who}" + (f": {shown}" if shown else ""),
+            f"{kind} asked for by {who}" + (f": {said}" if said else ""),
             name="operation.begun",
             kind=kind,
             who=who,
@@ -138,9 +152,15 @@ class Operations:
         self._tell("op", operation.public())
 
 
-def checked(kind: Any, args: Any, job: str) -> tuple[str, dict[str, Any]]:
-    """Refusal if it is no operation, or none with such arguments; ``job`` is the name of what is served."""
-    if kind not in QUESTIONS:
+def shown(args: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments as people, logs and reports may see them: a location may hold a password."""
+    place = args.get("location")
+    return {**args, "location": location.shown(place)} if isinstance(place, str) else dict(args)
+
+
+def checked(kind: Any, args: Any, plan: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Refusal if it is no operation, or none with such arguments; ``plan`` is that of what is served."""
+    if not isinstance(kind, str) or kind not in QUESTIONS:
         raise Refusal(400, "no-such-operation", f"{kind!r} is none of {', '.join(QUESTIONS)}")
     if not isinstance(args, dict):
         raise Refusal(400, "bad-arguments", "args is an object")
@@ -154,14 +174,62 @@ def checked(kind: Any, args: Any, job: str) -> tuple[str, dict[str, Any]]:
             raise Refusal(400, "bad-arguments", f"{name!r} is no argument of {kind}, or not of its type")
     if kind.startswith("dlq_") and not (args.get("ids") or args.get("operator") or args.get("all")):
         raise Refusal(400, "bad-arguments", "say which: ids, an operator, or all")
+    if not all(isinstance(id, str) for id in args.get("ids", ())):
+        raise Refusal(400, "bad-arguments", "ids are those of dead letters, as texts")
+    job = plan["job"]
     if kind == "drain" and args.get("job") != job:  # typed by whoever means it: clients will hear 503
         raise Refusal(400, "bad-arguments", f"to drain it, give the job's name: job {job!r}")
-    workers = args.get("workers")
-    if kind == "rescale" and workers is None and not args.get("parallelisms"):
-        raise Refusal(400, "bad-arguments", "say how many workers, or the parallelism of an operator")
-    if workers is not None and workers < 1:
-        raise Refusal(400, "bad-arguments", "there is at least one worker")
+    if kind == "rescale":
+        _check_rescale(args.get("workers"), args.get("parallelisms") or {}, plan)
     return kind, args
+
+
+def request_schema() -> dict[str, Any]:
+    """The JSON schema of what asks for an operation."""
+    each = [
+        {
+            "properties": {
+                "kind": {"const": kind},
+                "args": {
+                    "properties": {name: {"type": _json_types(type)} for name, type in arguments.items()},
+                    "additionalProperties": False,
+                },
+            }
+        }
+        for kind, arguments in _ARGUMENTS.items()
+    ]
+    expected = {"plan_hash": {"type": "string"}, "count": {"type": ["integer", "null"]}}
+    about = "refused with 409 if it is otherwise by now: count is that of dead letters"
+    return {
+        "type": "object",
+        "properties": {
+            "kind": {"enum": [*QUESTIONS]},
+            "args": {"type": "object"},
+            "expect": {"type": "object", "properties": expected, "description": about},
+            "dry_run": {"type": "boolean"},
+        },
+        "required": ["kind"],
+        "oneOf": each,
+    }
+
+
+def _json_types(wanted: type | tuple[type, ...]) -> list[str]:
+    return [_JSON_TYPES[each] for each in (wanted if isinstance(wanted, tuple) else (wanted,))]
+
+
+def _check_rescale(workers: int | None, parallelisms: Mapping[str, Any], plan: Mapping[str, Any]) -> None:
+    most = BY_NAME["workers"].maximum or 0
+    if workers is None and not parallelisms:
+        raise Refusal(400, "bad-arguments", "say how many workers, or the parallelism of an operator")
+    if workers is not None and not 1 <= workers <= most:
+        raise Refusal(400, "bad-arguments", f"workers is a whole number from 1 to {most}")
+    uids = [node["id"] for node in plan["nodes"] if not node["in_gateway"]]
+    for uid, number in parallelisms.items():
+        if uid not in uids:
+            raise Refusal(400, "bad-arguments", f"workers run no operator {uid!r}: {', '.join(uids)}")
+        if type(number) is not int or not 1 <= number <= plan["max_parallelism"]:
+            text = f"the parallelism of {uid} is a whole number from 1 to {plan['max_parallelism']}"
+            raise Refusal(400, "bad-arguments", text)
 
 
 def effect(kind: str, args: Mapping[str, Any], tick: Mapping[str, Any], plan: Mapping[str, Any]) -> str:

@@ -1,14 +1,15 @@
 """What the commands that change a running server have in common: a line a step on stderr, the end on stdout.
 
-Ctrl-C calls the change off, and everything goes back to how it was.
+Ctrl-C calls the change off, and everything goes back to how it was; so do SIGTERM and a terminal that closes.
 """
 
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NoReturn
 
 from mini_flink.config import Settings
 from mini_flink.supervisor.words import count
@@ -35,12 +36,32 @@ def change(data_dir: str, what: str, question: Mapping[str, Any]) -> dict[str, A
     from mini_flink.asking import RefusedError, ask  # once the command line is known to be right
 
     try:
-        return follow(data_dir, what, what, question)
+        with _interrupted_by(signal.SIGTERM, signal.SIGHUP):
+            return follow(data_dir, what, what, question)
     except KeyboardInterrupt:
         with contextlib.suppress(RefusedError):  # it was over just then
             ask(data_dir, "cancel", {})
-        print(f"{what}: called off; what had begun was taken back", file=sys.stderr)
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            print(f"{what}: called off; what had begun was taken back", file=sys.stderr, flush=True)
         raise
+
+
+@contextlib.contextmanager
+def _interrupted_by(*signals: signal.Signals) -> Iterator[None]:
+    """Each of them is as Ctrl-C; one that is ignored, as under nohup, stays so."""
+
+    def interrupt(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = {number: signal.getsignal(number) for number in signals}
+    heard = [number for number in signals if before[number] is not signal.SIG_IGN]
+    for number in heard:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number in heard:
+            signal.signal(number, before[number])
 
 
 def follow(data_dir: str, title: str, what: str, question: Mapping[str, Any]) -> dict[str, Any]:

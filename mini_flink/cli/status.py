@@ -66,7 +66,7 @@ def lines(report: Mapping[str, Any], now_ms: int, width: int | None) -> Iterator
 
 
 def _facts(report: Mapping[str, Any], now_ms: int) -> Iterator[tuple[str, str]]:
-    counts = {name: _total(report, name) for name in ("answered", "timed_out", "refused")}
+    counts = report["totals"]
     yield (
         "requests",
         (
@@ -78,10 +78,6 @@ def _facts(report: Mapping[str, Any], now_ms: int) -> Iterator[tuple[str, str]]:
     yield "state", f"{report['data_dir']}   {report['durability']}{_restored(report['restored'])}"
     yield "snapshots", _snapshots(report["snapshots"], now_ms)
     yield "page", report["admin_url"] or "off: the setting admin"
-
-
-def _total(report: Mapping[str, Any], counter: str) -> int:
-    return sum(process["counters"].get(counter, 0) for process in report["processes"])
 
 
 def _last_error(failure: Mapping[str, Any] | None, now_ms: int) -> str:
@@ -104,6 +100,8 @@ def _snapshots(facts: Mapping[str, Any], now_ms: int) -> str:
     if last is not None:
         ago = units.duration(max(0, now_ms - last["created_ms"]) / 1000)
         said += f"   last {ago} ago, {units.size(last['total_bytes'])}"
+    if facts["held_up"]:
+        said += f"   one is due and waits: {facts['held_up']}"
     if facts["last_failure"]:
         said += f"   last failure: {facts['last_failure']}"
     return units.plain(said)

@@ -30,7 +30,7 @@ from mini_flink.cli.top_view import SORTS, Screen, View
 from mini_flink.errors import MiniFlinkError
 
 STALE_S = 3.0
-GONE_S = 15.0
+GONE_S = 10.0
 """Without news for so long, ``top`` ends: a screen that nobody looks after must not show an old server."""
 LOOK_S = 0.25
 END_OF_INPUT = "\x04"

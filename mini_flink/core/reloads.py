@@ -1,8 +1,9 @@
 """When a job whose files are being edited is to be loaded again: a machine without files and clocks.
 
 It compares texts, not times: what was loaded last, and what the files hold now. A save that changes nothing
-is none, several quick ones are one, and one that comes while the job is being loaded counts when that is
-over. What did not load is not tried again before something is different.
+is none, several quick ones are one, and one that comes while the job is being loaded overtakes it: what
+is loaded then is called off, and it counts when that is over. What did not load is not tried again before
+something is different.
 
 Called by ``supervisor.sources_watch``.
 """
@@ -26,6 +27,8 @@ class ReloadPolicy:
         self._changed: Texts = {}
         self._changed_ms = 0
         self._loading: Texts | None = None
+        self.overtaken: list[str] = []
+        """Places that hold something else, and have for long enough, than what is being loaded."""
 
     def look(self, found: Texts, now_ms: int) -> list[str]:
         """Which places have changed, once that has lasted; from then on the job counts as being loaded.
@@ -36,20 +39,21 @@ class ReloadPolicy:
         changed = {place: text for place, text in found.items() if self._tried.get(place, text) != text}
         if changed != self._changed:
             self._changed, self._changed_ms = changed, now_ms
-        if not changed or self._loading is not None or now_ms - self._changed_ms < QUIET_MS:
+        has_lasted = now_ms - self._changed_ms >= QUIET_MS
+        loading = self._loading
+        if loading is not None:
+            newer = [place for place, text in found.items() if loading.get(place, text) != text]
+            self.overtaken = sorted(newer) if has_lasted else []
+        if not changed or loading is not None or not has_lasted:
             return []
         self._loading = dict(found)
         return sorted(changed)
-
-    @property
-    def settling(self) -> bool:
-        """Whether something has changed, and it is waited for the end of that."""
-        return bool(self._changed) and self._loading is None
 
     def ended(self, tried: Texts | None = None) -> None:
         """The job was loaded, or could not be: from ``tried``, or None if that is only known by ``look``."""
         self._tried = dict(self._loading or self._tried if tried is None else tried)
         self._loading = None
+        self.overtaken = []
 
     def noticed(self, place: str) -> str | None:
         """What stood in a place when the job began to be loaded."""

@@ -207,7 +207,7 @@ class ResharderProcess:
         for worker in range(self._spec.workers):
             shutil.rmtree(self._folder / worker_name(worker), ignore_errors=True)
         self._builder = builder = self._new_builder()
-        self._rebuild.copy(sources, builder)
+        self._rebuild.copy(watched(sources, self._tell_copied), builder)
         return builder
 
 

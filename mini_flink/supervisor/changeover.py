@@ -3,7 +3,8 @@
 The old workers serve while a resharder copies their state into the next generation's folders. Then nobody is
 let in, the old workers come to a stand, the resharder adds what has changed since, the new workers start
 without running anything. Up to ``switch``, one durable step, the old processes are all there: whatever fails,
-they are told to go on, as if nothing had been. From then on the new generation counts, and the old ones end.
+or does not get on, they are told to go on, as if nothing had been. From then on the new generation counts,
+and the old ones end.
 
     prepare   the resharder loads the job and says whether its state fits        old workers serve
     track     workers begin to note which keys change; new ones, still nameless, load the job
@@ -21,11 +22,14 @@ Owns the phase and the processes of the next generation. Called by ``loop``, whi
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from mini_flink import console, wire
+from mini_flink.config import BY_NAME, Source, check
+from mini_flink.core.patience import Patience
 from mini_flink.errors import (
     EXIT_CONFIG,
     EXIT_INTERNAL,
@@ -33,13 +37,14 @@ from mini_flink.errors import (
     EXIT_TRY_AGAIN,
     MiniFlinkError,
     StorageFullError,
+    UsageError,
 )
 from mini_flink.faults import crash_point
 from mini_flink.folder import DataFolder, upgraded_to
 from mini_flink.jobs import JobTarget
 from mini_flink.spec import PAUSED, SERVE, STANDBY, TRIAL
 from mini_flink.supervisor.fleet import Fleet
-from mini_flink.supervisor.members import READY, STOPPING, Member, describe_exit
+from mini_flink.supervisor.members import READY, STARTING, STOPPING, Member, describe_exit
 from mini_flink.supervisor.questions import progress
 from mini_flink.supervisor.words import count
 
@@ -57,6 +62,13 @@ SHORT_COPY_MS = 250
 MAX_COPIES = 6
 HELD_LIMIT_MS = 60_000
 """How long clients may be kept waiting before everything goes back."""
+
+STILL_LIMIT_MS: Mapping[str, int] = {PREPARE: 60_000, TRACK: 60_000, COPY: 600_000}
+"""How long nothing may get on before clients are held. The job loads in ``prepare`` (and, in new gateways, in
+``copy``): one whose top level never returns would lock the server for good. A copy says how far it is, but
+not while it is synced at its end, which takes long on a slow disk.
+"""
+LOADING = (PREPARE, TRACK, COPY)
 
 IDLE_MS = 500
 RELOAD_IDLE_MS = 50
@@ -93,15 +105,36 @@ class Goal:
 
 
 def goal_of(question: Mapping[str, Any]) -> Goal:
-    """The goal in a question from the command line."""
-    job = question.get("job")
+    """The goal in a question from the command line or the page; UsageError if its numbers are none."""
+    job, workers, parallelisms = (question.get(name) for name in ("job", "workers", "parallelisms"))
+    if workers is not None:
+        check(BY_NAME["workers"], workers, Source("the question", error=UsageError))
+    for uid, number in (parallelisms or {}).items():
+        if type(number) is not int or number < 1:
+            raise UsageError(f"the parallelism of {uid} is a whole number from 1 up, not {number!r}")
     return Goal(
         kind=question["what"],
-        workers=question.get("workers"),
-        parallelisms=question.get("parallelisms"),
+        workers=workers,
+        parallelisms=parallelisms,
         job=None if job is None else JobTarget.from_dict(job),
         probe=question.get("probe"),
         allow_dropped_state=bool(question.get("allow_dropped_state")),
+    )
+
+
+def place_of(job: JobTarget) -> str:
+    """Where its user finds it: the path of a file, the name of a module."""
+    return job.target if job.is_module else os.path.join(job.directory, job.target)
+
+
+def still_loading(job: JobTarget, kind: str, seconds: int) -> str:
+    """The error of a job that does not load and does not fail."""
+    again = "save it again" if kind == RELOAD else f"{kind} again"
+    return (
+        f"error: {job.words} was still loading after {seconds} s, it was called off\n"
+        f"  --> {place_of(job)}\n"
+        "  = help: its top level, and that of what it imports, must return: what waits or loops there "
+        f"belongs into open() of a function; then {again}"
     )
 
 
@@ -132,6 +165,12 @@ class Changeover:
         self._times_ms: dict[str, int] = {}
         self._phase_began_ms = 0
         self._sources = ""
+        self._patience = Patience()
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether clients are served as ever, and everything can still be called off without their notice."""
+        return self.phase in LOADING
 
     @property
     def kind(self) -> str:
@@ -190,6 +229,7 @@ class Changeover:
             self._times_ms[self.phase] = self._times_ms.get(self.phase, 0) + took_ms
         self._phase_began_ms = self._now_ms
         self.phase = phase
+        self._patience.begin(STILL_LIMIT_MS.get(phase), self._now_ms)
         self._tell({"phase": phase, "copies": self._copies})
         crash_point(f"enter_{phase.replace(' ', '_')}")
 
@@ -372,6 +412,9 @@ class Changeover:
 
     def _has_done(self, member: Member) -> None:
         self._awaited.discard(member)
+        self._patience.moved(self._now_ms)
+        if self.phase == COPY and member is self._resharder:  # what is left is to load the job
+            self._patience.begin(STILL_LIMIT_MS[PREPARE], self._now_ms)
         self._tell(progress(self._awaited_count - len(self._awaited), self._awaited_count, "processes"))
         self._advance()
 
@@ -431,6 +474,7 @@ class Changeover:
             BUILD: wire.BUILT,
         }
         if kind == wire.COPYING:
+            self._patience.moved(self._now_ms, (data["items"], data["total"]))
             self._tell(progress(int(data["items"]), int(data["total"]), "items"))
         elif kind == wire.PROBED and self.phase == TRIAL_ASK:
             self._take_probed(member, data)
@@ -481,7 +525,9 @@ class Changeover:
         if member is self._resharder:
             self._resharder = None
             self._fleet.drop(member)
-            if self.phase not in (RELEASE, ABORT, ENDED):
+            if self.phase == PREPARE and status >= 0:
+                self._fail(self._ended_by_job(status), EXIT_CONFIG)
+            elif self.phase not in (RELEASE, ABORT, ENDED):
                 self._fail(f"the resharder ended with status {status}", EXIT_INTERNAL, retry=True)
             elif self.phase == ABORT:
                 self._has_done(member)
@@ -512,11 +558,37 @@ class Changeover:
         if held and self.phase not in (RELEASE, ABORT, ENDED):
             who = ", ".join(sorted(member.title for member in self._awaited))
             self._fail(f"clients had waited a minute for {who} ({self.phase})", EXIT_INTERNAL)
+        elif self._patience.over(now_ms):
+            self._fail(*self._standing_still())
 
     def due_ms(self) -> int | None:
         """When ``step`` is to be called next."""
         may_fail = self.phase not in (RELEASE, ABORT, ENDED)
-        return self._held_ms + HELD_LIMIT_MS if self._held_ms is not None and may_fail else None
+        if self._held_ms is not None and may_fail:
+            return self._held_ms + HELD_LIMIT_MS
+        return self._patience.due_ms()
+
+    def _standing_still(self) -> tuple[str, int]:
+        """Why nothing got on for so long, and the exit code."""
+        seconds = self._patience.limit_ms // 1000
+        is_loaded = not any(member.state == STARTING for member in self._gateways)
+        if self.phase == PREPARE or not is_loaded:
+            return still_loading(self._next.job, self._goal.kind, seconds), EXIT_CONFIG
+        who = ", ".join(sorted(member.title for member in self._awaited))
+        said = f"{who} did not get on for {seconds} s ({self.phase}), it was called off"
+        return (
+            f"error: {said}\n  = help: see which process hangs: python -m mini_flink status",
+            EXIT_TRY_AGAIN,
+        )
+
+    def _ended_by_job(self, status: int) -> str:
+        """The process that loads the job has ended without a word of why."""
+        return (
+            f"error: the process that loads {self._next.job.words} ended with status {status} before it had "
+            f"loaded\n  --> {place_of(self._next.job)}\n"
+            "  = help: is there an os._exit() in its top level, or in a module that it imports? "
+            "What it printed stands in the server's log"
+        )
 
     def cancel(self, reason: str, now_ms: int) -> None:
         """Somebody wants something else: back to how it was, if that is still possible."""
@@ -526,6 +598,11 @@ class Changeover:
         self._fail(reason, EXIT_TRY_AGAIN)
         if self.phase == ABORT and not self._awaited:
             self._aborted()
+
+    def call_off_loading(self, reason: str, now_ms: int) -> None:
+        """What is being loaded is not wanted any more; later than that it goes on to its end."""
+        if self.is_loading:
+            self.cancel(reason, now_ms)
 
     def _fail(self, reason: str, exit_code: int, *, retry: bool = False) -> None:
         """Back to how it was: the old processes stand where they stood, and their folders are untouched."""

@@ -53,8 +53,13 @@ class ChangeDirector:
         if self._changeover is not None:
             question.refuse("the server is being rescaled or upgraded already")
             return
+        try:
+            goal = goal_of(question.data)
+        except MiniFlinkError as error:
+            question.answer({"ok": False, **told_of(error)})
+            return
         self._snapshots.suspend(f"the server is changed by {question.what}")
-        changeover = Changeover(goal_of(question.data), self._folder, self._fleet, question.tell)
+        changeover = Changeover(goal, self._folder, self._fleet, question.tell)
         self._changeover, self._question = changeover, question
         try:
             changeover.begin(now_ms)
@@ -74,6 +79,11 @@ class ChangeDirector:
         self._changeover.cancel("it was called off", now_ms)
         question.answer({"ok": True})
 
+    def call_off_loading(self, reason: str, now_ms: int) -> None:
+        """What is being loaded is not wanted any more."""
+        if self._changeover is not None:
+            self._changeover.call_off_loading(reason, now_ms)
+
     def stopping(self, now_ms: int) -> None:
         """The server ends: back to how it was, if that is still possible."""
         if self._changeover is not None:
@@ -92,6 +102,9 @@ class ChangeDirector:
         changeover = self._changeover
         if changeover is None:
             return
+        if self._question is not None and self._question.is_left:
+            self._question = None
+            changeover.cancel("whoever asked for it has ended", now_ms)
         changeover.step(now_ms)
         changeover.retry(now_ms)
         if changeover.phase == ENDED:

@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mini_flink import wire
+from mini_flink import procfs, wire
 from mini_flink.errors import EXIT_TRY_AGAIN, MiniFlinkError, told_of
+from mini_flink.procfs import Process
 from mini_flink.supervisor.fleet import Fleet
 from mini_flink.supervisor.members import READY
 from mini_flink.supervisor.questions import OF_WORKERS, Answer, Questions
@@ -30,6 +31,12 @@ class Question:
     data: Mapping[str, Any]
     tell: Answer
     answer: Answer
+    asker: Process | None = None
+
+    @property
+    def is_left(self) -> bool:
+        """Whether whoever asked has ended, and nobody hears the answer."""
+        return self.asker is not None and not procfs.is_alive(self.asker)
 
     def refuse(self, reason: str, help: str = "") -> None:
         """Not now: it may be asked again."""
@@ -72,7 +79,7 @@ class Desk:
         def answer(told: Mapping[str, Any]) -> None:
             self._send_last(asker, wire.TOLD, {"done": True, **told})
 
-        question = Question(str(message.data["what"]), message.data, tell, answer)
+        question = Question(str(message.data["what"]), message.data, tell, answer, _asker(message.data))
         self._handlers.get(question.what, _unknown)(question)
 
     def ask_workers(self, question: Question) -> None:
@@ -126,6 +133,12 @@ class Desk:
     def _send_last(self, asker: str, kind: int, data: dict[str, Any]) -> None:
         self._transport.send(asker, self._fleet.control(kind, data))
         self._leaving[asker] = self._now_ms + ASKER_MS
+
+
+def _asker(data: Mapping[str, Any]) -> Process | None:
+    """Who asks, if this process can see it: not so from another namespace of process ids."""
+    asker = Process(*data["asker"]) if "asker" in data else None
+    return asker if asker is not None and procfs.is_alive(asker) else None
 
 
 def _unknown(question: Question) -> None:

@@ -26,6 +26,7 @@ from mini_flink.errors import (
 from mini_flink.folder import DataFolder
 from mini_flink.supervisor import words
 from mini_flink.supervisor.admin import AdminKeeper
+from mini_flink.supervisor.changeover import RELOAD
 from mini_flink.supervisor.changes import ChangeDirector
 from mini_flink.supervisor.desk import Desk, Handler, Question
 from mini_flink.supervisor.drain import DrainDirector
@@ -36,7 +37,7 @@ from mini_flink.supervisor.members import GONE, READY, STARTING, STOPPING, WAITI
 from mini_flink.supervisor.notify import ServiceManager
 from mini_flink.supervisor.questions import OF_WORKERS
 from mini_flink.supervisor.reloader import Reloader
-from mini_flink.supervisor.report import build_report, pending_requests, total
+from mini_flink.supervisor.report import build_report, ever, pending_requests, total
 from mini_flink.supervisor.signals import SignalPipe
 from mini_flink.supervisor.snapshots import SnapshotDirector
 from mini_flink.supervisor.spec import ServerPlan
@@ -143,8 +144,8 @@ class Supervisor:
         due.append(self._manager.due_ms(in_between=self._state != SERVING))
         due.append(self._admin.due_ms() if self._admin else None)
         due.append(self._changes.due_ms())
-        if (reloader := self._watching()) is not None:
-            due.append(reloader.due_ms())
+        if self._reloader is not None and (self._is_reloading or self._may_reload):
+            due.append(self._reloader.due_ms())
         due += [member.start_at_ms for member in self._fleet if member.state == WAITING]
         if any(member.unsent for member in self._fleet):
             due.append(self._now_ms + RETRY_SEND_MS)
@@ -307,6 +308,9 @@ class Supervisor:
         return handle
 
     def _take_savepoint(self, question: Question) -> None:
+        if self._changes.kind:
+            question.refuse(f"the server is changed by {self._changes.kind}", help="ask when it is over")
+            return
         self._snapshots.ask(question.data.get("location"), question.answer, question.tell)
 
     def _ask_workers(self, question: Question) -> None:
@@ -342,15 +346,25 @@ class Supervisor:
         self._changes.cancel(question, self._now_ms)
 
     def _step_reloader(self) -> None:
-        reloader = self._watching()
-        question = reloader.step(self._fleet.plan, self._now_ms) if reloader else None
-        if question is not None:
-            self._change(question)
+        if self._reloader is None:
+            return
+        plan, now_ms = self._fleet.plan, self._now_ms
+        if self._is_reloading:
+            reason = self._reloader.step_loading(plan, now_ms)
+            if reason:
+                self._changes.call_off_loading(reason, now_ms)
+        elif self._may_reload:
+            question = self._reloader.step(plan, now_ms)
+            if question is not None:
+                self._change(question)
 
-    def _watching(self) -> Reloader | None:
-        """The reloader while what it asks for could be done."""
-        free = self._state == SERVING and not self._changes.kind and not self._door.under_way
-        return self._reloader if free else None
+    @property
+    def _is_reloading(self) -> bool:
+        return self._state == SERVING and self._changes.kind == RELOAD
+
+    @property
+    def _may_reload(self) -> bool:
+        return self._state == SERVING and not self._changes.kind and not self._door.under_way
 
     def _report(self) -> dict[str, Any]:
         return build_report(
@@ -534,7 +548,8 @@ class Supervisor:
                 console.event("warn", error.message, name="folder.not_marked")
         # Workers have a gauge of that name too, for records.
         totals: dict[str, Any] = {"pending": total(self._fleet.gateways, "pending")}
-        totals |= {name: total(self._fleet, name) for name in ("answered", "timed_out")}
+        everybody = ever(self._fleet, self._fleet.retired)
+        totals |= {name: total(everybody, name) for name in ("answered", "timed_out")}
         seconds = (self._now_ms - self._stop_began_ms) / 1000
         said = words.stopped(seconds, totals, self._fleet.plan.data_dir)
         console.say(said, name="server.stopped", seconds=seconds, **totals)

@@ -1,7 +1,8 @@
 """A saved file of the job becomes the version that serves: what ``serve --dev`` asks of a running server.
 
 The way is that of an upgrade (``changeover``): the state stays, clients wait, and a version that does not
-load leaves the one before where it is. Decides only when; ``loop`` asks it in every turn.
+load leaves the one before where it is. One that takes for ever is called off when a file is saved again.
+Decides only when; ``loop`` asks it in every turn.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from mini_flink.supervisor.sources_watch import SourcesWatch
 from mini_flink.supervisor.spec import ServerPlan
 
 SHOWN_FILES = 3
+SLOW_MS = 3_000
+"""After so long it is said that the job still loads."""
 
 
 class Reloader:
@@ -30,6 +33,7 @@ class Reloader:
         self._allow_dropped = allow_dropped
         self._generation = plan.generation
         self._watch = SourcesWatch(PinnedSources.read(plan.sources), loaded=True)
+        self._slow_due_ms: int | None = None
 
     def due_ms(self) -> int:
         """When ``step`` is to be called next."""
@@ -44,13 +48,24 @@ class Reloader:
         if not changed:
             return None
         console.event("info", f"reloading: {shown(changed)} changed", name="reload.begun", files=changed)
+        self._slow_due_ms = now_ms + SLOW_MS
         data = {"what": RELOAD, "job": plan.job.as_dict(), "allow_dropped_state": self._allow_dropped}
         return Question(RELOAD, data, _nobody_listens, self._take_end)
+
+    def step_loading(self, plan: ServerPlan, now_ms: int) -> str:
+        """While the reload that it asked for is under way: why to call that off; empty: it is to go on."""
+        if self._slow_due_ms is not None and now_ms >= self._slow_due_ms:
+            self._slow_due_ms = None
+            said = f"still loading {plan.job.target}: does its top level return? A save begins anew"
+            console.event("warn", said, name="reload.slow")
+        newer = self._watch.overtaken(now_ms)
+        return f"{shown(newer)} changed meanwhile" if newer else ""
 
     def _take_end(self, told: Mapping[str, Any]) -> None:
         """What has become of it; ``told`` names what was read for it, if that is known."""
         if "sources" not in told:  # it could not even begin
             console.event("warn", f"not reloaded: {told['reason']}", name="changeover.failed", kind=RELOAD)
+        self._slow_due_ms = None
         path = str(told.get("sources", ""))
         sources = None
         with suppress(MiniFlinkError):

@@ -20,6 +20,14 @@ def total(members: Iterable[Member], counter: str) -> int:
     return sum(member.page.counter(counter) for member in members)
 
 
+def ever(members: Iterable[Member], retired: Iterable[Member]) -> list[Member]:
+    """Whoever has counted something in this run: also those whom a rescale or an upgrade has replaced.
+
+    A later member in the slot of an earlier one goes on with its page, which then counts once.
+    """
+    return [*{member.page_path: member for member in (*retired, *members)}.values()]
+
+
 def pending_requests(members: Iterable[Member]) -> int:
     """Requests that clients wait for, at gateways that are there."""
     return total((member for member in members if member.role == "gateway" and member.running), "pending")
@@ -41,6 +49,7 @@ def build_report(
     last_failure: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """One object with stable names: the reply to a status request."""
+    everybody = ever(members, retired)
     return {
         "job": plan.job_name,
         "state": state,
@@ -54,7 +63,8 @@ def build_report(
             *(_process(member) for member in members),
             *([admin.report()] if admin else []),
         ],
-        "operators": _operators(plan, [*members, *retired]),
+        "totals": {name: total(everybody, name) for name in COUNTERS_OF["gateway"] if name != "pending"},
+        "operators": _operators(plan, everybody),
         "snapshots": snapshots,
         "restored": restored,
         "admin_url": admin.url if admin else None,

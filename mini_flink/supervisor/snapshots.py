@@ -33,6 +33,8 @@ ROUND_LIMIT_MS = 3_600_000
 RETRY_MS = 200
 FAILED_MS = 10_000
 """After a failed periodic snapshot the next one is tried soon."""
+HELD_UP_MS = 5_000
+"""A snapshot that is due while the server is changed waits for so long before that is worth a word."""
 _PUBLISH = "manifest"
 SNAPSHOT: Final = "snapshot"
 SAVEPOINT: Final = "savepoint"
@@ -77,7 +79,8 @@ class SnapshotDirector:
         self._due_ms: int | None = None
         self._interval_ms = self._policy.interval_s * 1000
         self._facts: dict[str, Any] = {"completed": 0, "failed": 0, "last": None, "last_failure": None}
-        self._suspended = False
+        self._suspended = ""
+        self._held_up = False
 
     # --- wishes -----------------------------------------------------------------------------------------
 
@@ -99,8 +102,18 @@ class SnapshotDirector:
             self._abandon(_passing("it took longer than an hour"), now_ms)
         if self._due_ms is None and self._interval_ms and serving:
             self._due_ms = now_ms + self._interval_ms
+        if self._suspended and self._due_ms is not None and now_ms >= self._due_ms + HELD_UP_MS:
+            self._say_held_up()
         if self._wish is None and serving and not self._suspended:
             self._begin_due(now_ms)
+
+    def _say_held_up(self) -> None:
+        """Once: what is durable elsewhere grows older meanwhile."""
+        if not self._held_up:
+            self._held_up = True
+            said = f"a snapshot is due, and waits: {self._suspended}"
+            console.event("warn", said, name="snapshot.waits")
+            self._events.note("snapshot.waits", "warn", said)
 
     def _begin_due(self, now_ms: int) -> None:
         is_due = self._due_ms is not None and now_ms >= self._due_ms
@@ -283,21 +296,27 @@ class SnapshotDirector:
             "location": shown(self.location),
             "interval_s": self._interval_ms // 1000,
             "running_epoch": running.epoch if running else None,
+            "held_up": self._suspended if self._held_up else None,
             **self._facts,
         }
 
     # --- while the workers change -----------------------------------------------------------------------
 
     def suspend(self, reason: str) -> None:
-        """No snapshots until ``resume``; one that is under way comes to nothing."""
-        self._suspended = True
+        """No snapshots until ``resume``; one under way comes to nothing, and who waits for one hears so."""
+        self._suspended, self._held_up = reason, False
+        waiting, self._waiting = self._waiting, deque()
+        for wish in waiting:
+            if wish.answer is not None:
+                told = {"ok": False, "reason": reason, "help": "ask when it is over"}
+                wish.answer({**told, "exit_code": EXIT_TRY_AGAIN})
         if self._rounds.current is not None:
             self._rounds.abandon()
             self._failed(_passing(reason), self._due_ms or 0)
 
     def resume(self, plan: ServerPlan) -> None:
         """Go on; after other workers have taken over, the next one builds on nothing."""
-        self._suspended = False
+        self._suspended, self._held_up = "", False
         if plan is not self._plan:
             self._plan = plan
             self._last = None

@@ -55,6 +55,11 @@ class SourcesWatch:
         self._due_ms = now_ms + POLL_MS
         return self._policy.look(self._look(), now_ms)
 
+    def overtaken(self, now_ms: int) -> list[str]:
+        """While the job is being loaded: the places that have changed since that began."""
+        self.step(now_ms)
+        return self._policy.overtaken
+
     def ended(self, sources: PinnedSources | None, *, loaded: bool) -> None:
         """The job was loaded, or could not be, from ``sources``; None if it is not known what was read."""
         if sources is None:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from mini_flink.admin.guard import Refusal
-from mini_flink.admin.letters import ROWS, Index, cursor_of, read_cursor
+from mini_flink.admin.letters import ROWS, Index, cursor_of, read_cursor, row_of
 from tests.admin.test_served import WITH_PAGE, until
 from tests.e2e.client import post_all
 from tests.e2e.server import JOBS, Server
@@ -47,6 +47,19 @@ def test_a_group_is_one_place_and_one_kind_of_error() -> None:
         "1970-01-01T00:00:00.002+00:00",
     )
     assert [group["operator"] for group in found.errors("other")] == ["other"]
+
+
+def test_without_payloads_no_message_is_shown_for_it_may_quote_one() -> None:
+    secret = letter(1) | {"request_id": "r"}
+    secret["error"]["message"] = "no amount in {'card': '4111'}"
+    [group] = index(secret).errors(None, payloads=False)
+    assert "4111" not in str(group)
+    assert group["traceback"] == ["job.py:3 top", "job.py:18 inner", "ValueError"]
+    row = row_of(0, secret | {"value": None, "key": None}, payloads=False)
+    assert (row["error"], row["frames"]) == ("ValueError", secret["error"]["frames"])
+    assert not {"key", "value"} & set(row)
+    assert "4111" not in str(row)
+    assert "4111" in str(row_of(0, secret | {"value": None, "key": None}, payloads=True))
 
 
 def test_pages_hold_every_letter_once_also_when_more_come() -> None:

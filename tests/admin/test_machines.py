@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
+import re
+import time
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from starlette.requests import Request
+from starlette.responses import Response
 
+from mini_flink.admin import api as api_module
 from mini_flink.admin import flink
+from mini_flink.admin.api import Api
 from mini_flink.admin.drawing import draw
-from mini_flink.admin.exposition import expose
+from mini_flink.admin.exposition import HELP, expose
 from mini_flink.admin.feed import RING, WAITING, Feed
 from mini_flink.admin.guard import Guard, Refusal, policy
 from mini_flink.admin.histograms import difference, merge, percentile
 from mini_flink.admin.history import History
-from mini_flink.admin.operations import checked
-from mini_flink.admin.sampling import subtasks_of, tick
-from mini_flink.metrics import Sample
+from mini_flink.admin.openapi import Entry, describe
+from mini_flink.admin.operations import QUESTIONS, Operation, checked
+from mini_flink.admin.sampling import WORKER_CLOCK, subtasks_of, tick
+from mini_flink.admin.watch import Known, Watch
+from mini_flink.errors import UsageError
+from mini_flink.metrics import ONE, SECONDS, Publisher, Registry, Sample, read_metrics
+from mini_flink.progress import COUNTERS_OF
 from mini_flink.spec import AdminSpec
+from mini_flink.supervisor.changeover import goal_of
 from tests.admin.facts import BUSY, counter, gauge, reading, status
 
 DRAWING = draw(status(), "0")
@@ -210,6 +225,16 @@ def test_the_policy_lets_in_what_stands_in_the_page_and_no_more() -> None:
         ("rescale", {}),
         ("rescale", {"workers": 0}),
         ("rescale", {"workers": True}),
+        ("rescale", {"workers": 129}),
+        ("rescale", {"parallelisms": {"total": True}}),
+        ("rescale", {"parallelisms": {"total": "abc"}}),
+        ("rescale", {"parallelisms": {"total": 1.5}}),
+        ("rescale", {"parallelisms": {"total": 0}}),
+        ("rescale", {"parallelisms": {"total": 129}}),
+        ("rescale", {"parallelisms": {"nobody": 2}}),
+        ([], {}),
+        ({}, {}),
+        ("dlq_retry", {"ids": [1, {"a": 2}]}),
         ("savepoint", {"what": "cancel"}),
         ("savepoint", []),
         ("dlq_drop", {}),
@@ -218,17 +243,111 @@ def test_the_policy_lets_in_what_stands_in_the_page_and_no_more() -> None:
         ("resume", {"job": "shop"}),
     ],
 )
-def test_an_operation_that_makes_no_sense_is_refused(kind: str, args: Any) -> None:
+def test_an_operation_that_makes_no_sense_is_refused(kind: Any, args: Any) -> None:
     with pytest.raises(Refusal):
-        checked(kind, args, "shop")
+        checked(kind, args, DRAWING.public)
 
 
-def test_a_drain_is_for_who_knows_the_name_of_the_job() -> None:
-    assert checked("drain", {"job": "shop"}, "shop") == ("drain", {"job": "shop"})
+@pytest.mark.parametrize(
+    ("kind", "args"),
+    [
+        ("drain", {"job": "totals"}),
+        ("rescale", {"workers": 128, "parallelisms": {"total": 128}}),
+        ("dlq_drop", {"ids": ["0-1-a"]}),
+    ],
+)
+def test_an_operation_that_makes_sense_is_as_it_was_asked(kind: str, args: Any) -> None:
+    assert checked(kind, args, DRAWING.public) == (kind, args)
+
+
+@pytest.mark.parametrize("workers", [0, 129, True, 1.5])
+def test_the_server_takes_no_number_of_workers_that_the_command_line_refuses(workers: Any) -> None:
+    with pytest.raises(UsageError):
+        goal_of({"what": "rescale", "workers": workers})
+
+
+@pytest.mark.parametrize("number", [0, True, 1.5, "abc"])
+def test_the_server_takes_no_parallelism_that_is_none(number: Any) -> None:
+    with pytest.raises(UsageError):
+        goal_of({"what": "rescale", "parallelisms": {"total": number}})
+
+
+def test_a_bug_is_an_answer_and_one_event(capsys: pytest.CaptureFixture[str]) -> None:
+    async def broken(_: Request) -> Response:
+        raise ZeroDivisionError("on purpose")
+
+    async def story() -> httpx.Response:
+        api = Api(AdminSpec("job", "", "", "127.0.0.1", 7072, "", "", "", "text", -1, -1), Watch(""))
+        api.routes = [Entry("GET", "/broken", broken, "")]
+        transport = httpx.ASGITransport(api.app())
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:7072") as client:
+            return await client.get("/broken")
+
+    answer = asyncio.run(story())
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal-error")
+    said = capsys.readouterr().err
+    assert said.count("GET /broken failed") == 1
+    assert "ZeroDivisionError: on purpose" in said
+
+
+def test_the_description_of_the_api_says_what_is_to_be_sent_and_what_comes() -> None:
+    spec = AdminSpec("job", "", "", "127.0.0.1", 7072, "t", "", "", "text", -1, -1)
+    told = describe(Api(spec, Watch("")).routes, has_token=True)
+    assert told["security"] == [{"token": []}]
+    assert told["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
+    begin = told["paths"]["/api/v1/ops"]["post"]
+    schema = begin["requestBody"]["content"]["application/json"]["schema"]
+    assert set(schema["properties"]) == {"kind", "args", "expect", "dry_run"}
+    assert schema["properties"]["kind"]["enum"] == [*QUESTIONS]
+    rescale = next(each for each in schema["oneOf"] if each["properties"]["kind"]["const"] == "rescale")
+    arguments = rescale["properties"]["args"]["properties"]
+    assert arguments == {"workers": {"type": ["integer", "null"]}, "parallelisms": {"type": ["object"]}}
+    assert begin["parameters"][0]["name"] == "idempotency-key"
+    assert begin["responses"].keys() == {"200", "202", "default"}
+    for path, name, place in (
+        ("/api/v1/keys/{node}", "node", "path"),
+        ("/api/v1/keys/{node}", "limit", "query"),
+        ("/api/v1/history", "range", "query"),
+        ("/api/v1/deadletters", "cursor", "query"),
+    ):
+        found = {(each["name"], each["in"]) for each in told["paths"][path]["get"]["parameters"]}
+        assert (name, place) in found
+    assert [*told["paths"]["/metrics"]["get"]["responses"]["200"]["content"]] == ["text/plain"]
+    assert told["paths"]["/healthz"]["get"]["security"] == []
+    read = set(re.findall(r"(?:asked|given|query_params)\.get\(\"(\w+)\"", inspect.getsource(api_module)))
+    named = {name for entry in Api(spec, Watch("")).routes for name in entry.query}
+    assert read <= named
+
+
+def test_a_supervisor_that_answers_no_more_is_not_said_to_be_well() -> None:
+    async def story() -> tuple[Any, Any]:
+        watch = Watch("")
+        old = reading(time.monotonic() - 7, received=5)
+        watch.known = Known(DRAWING, old, {**tick(None, old, DRAWING, 1), "verdict": {"code": "IDLE"}})
+        api = Api(AdminSpec("totals", "", "", "127.0.0.1", 7072, "", "", "", "text", -1, -1), watch)
+        transport = httpx.ASGITransport(api.app())
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:7072") as client:
+            return (await client.get("/api/v1/tick")).json(), (await client.get("/jobs/overview")).json()
+
+    now, overview = asyncio.run(story())
+    assert now["stale_s"] >= 7
+    assert (now["state"], now["verdict"]["level"], now["verdict"]["code"]) == (
+        "unknown",
+        "unknown",
+        "UNKNOWN",
+    )
+    assert [job["state"] for job in overview["jobs"]] == ["RECONCILING"]
+
+
+def test_no_password_of_a_location_is_shown() -> None:
+    operation = Operation("1", "savepoint", {"location": "ftp://u:pw@h/x?sig=y"}, "me", 0)
+    assert operation.public()["args"] == {"location": "ftp://h/x"}
+    assert operation.args["location"] == "ftp://u:pw@h/x?sig=y", "what the store is opened with"
 
 
 def test_prometheus_reads_what_is_exposed() -> None:
-    buckets = [(0.001, 2), (0.01, 3), (float("inf"), 1)]
+    low, high = 0.000896, 0.014336
+    buckets = [(low, 2), (0.01, 2), (high, 1), (float("inf"), 1)]
     metrics = {
         "g0": [
             Sample("mini_flink_request_seconds", "histogram", {"route": 'POST /"x"'}, 0.5, buckets, "latency")
@@ -245,10 +364,41 @@ def test_prometheus_reads_what_is_exposed() -> None:
     }
     route = (("process", "g0"), ("route", 'POST /"x"'))
     assert samples[("mini_flink_request_seconds_count", route)] == 6
-    assert samples[("mini_flink_request_seconds_bucket", (("le", "0.01"), *route))] == 5
+    assert samples[("mini_flink_request_seconds_bucket", (("le", repr(high)), *route))] == 5
     assert samples[("mini_flink_gateway_requests_total", (("process", "g0"),))] == 7
     assert samples[("mini_flink_operator_records_in_total", (("operator", "total"),))] == 4
     assert families["mini_flink_worker_dead_letters"].type == "counter"
+
+
+@pytest.mark.parametrize("unit", [SECONDS, ONE])
+def test_few_buckets_are_exposed_and_their_counts_are_exact(tmp_path: Path, unit: float) -> None:
+    registry, path = Registry(), str(tmp_path / "metrics")
+    values = [0, 1, 50, 700, 999, 1000, 60_000, 230_000, 917_503, 1_000_000, 10_000_000, 300_000_000]
+    histogram = registry.histogram("mini_flink_some", {}, "some", unit=unit)
+    for value in values:
+        histogram.observe(value)
+    Publisher(path, registry).publish()
+    clock = gauge(WORKER_CLOCK, 12345.0)
+    text = expose(reading(10.0, {"w0": [*read_metrics(path), clock]}), 0).decode()
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    assert WORKER_CLOCK not in families, "the time of boot is no metric"
+    buckets = {
+        float(each.labels["le"]): each.value
+        for each in families["mini_flink_some"].samples
+        if each.name.endswith("_bucket")
+    }
+    assert len(buckets) == 20
+    for bound, count in buckets.items():
+        below = [value for value in values if (value < bound * 1e6 if unit == SECONDS else value <= bound)]
+        assert count == len(below), bound
+    if unit == SECONDS:
+        assert {0.229376, 0.917504} < buckets.keys(), "alerts ask for a quarter of a second and for one"
+
+
+def test_each_counter_of_a_process_says_what_it_counts() -> None:
+    assert {role: set(texts) for role, texts in HELP.items()} == {
+        role: set(names) for role, names in COUNTERS_OF.items()
+    }
 
 
 def test_flink_shows_the_same() -> None:

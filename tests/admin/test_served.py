@@ -106,8 +106,41 @@ def test_a_savepoint_is_taken_and_logged_with_who_asked(server: Server, admin: h
     until(lambda: admin.get(status).json()["status"]["id"] == "COMPLETED", "Flink's way ends, too")
     listed = [each["id"] for each in admin.get("/api/v1/snapshots").json()["snapshots"]]
     assert done["result"]["id"] in listed
+    reused = admin.post("/api/v1/ops", json={"kind": "resume"}, headers=key)
+    assert (reused.status_code, reused.json()["code"]) == (409, "key-in-use")
+    cancelling = admin.post(f"/jobs/{job['jid']}/savepoints", json={"cancel-job": True})
+    assert (cancelling.status_code, cancelling.json()["code"]) == (400, "not-supported")
     outdated = {"kind": "rescale", "args": {"workers": 3}, "expect": {"plan_hash": "old"}}
     assert admin.post("/api/v1/ops", json=outdated).status_code == 409
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"kind": []}',
+        b'{"kind": {}}',
+        b'{"kind": "savepoint", "expect": [1], "dry_run": true}',
+        b'{"kind": "savepoint", "args": {"location": "\\ud800"}}',
+        b"[" * 60_000,
+        b"\xff",
+    ],
+)
+def test_garbage_is_refused_and_not_a_bug(server: Server, admin: httpx.Client, body: bytes) -> None:
+    answer = admin.post("/api/v1/ops", content=body)
+    assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
+    assert "Traceback" not in server.output
+
+
+def test_who_hangs_up_while_it_sends_is_no_event(server: Server, admin: httpx.Client) -> None:
+    address = (str(admin.base_url.host), int(admin.base_url.port or 0))
+    head = f"POST /api/v1/ops HTTP/1.1\r\nHost: {address[0]}:{address[1]}\r\nContent-Length: 100\r\n\r\nx"
+    with socket.create_connection(address, timeout=LIMIT_S) as connection:
+        connection.sendall(head.encode())
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(4096):
+            pass
+    assert answers(admin, "/healthz")
+    assert "Traceback" not in server.output
 
 
 def ended(admin: httpx.Client, id: str) -> dict[str, Any] | None:

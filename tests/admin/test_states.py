@@ -64,7 +64,7 @@ def tick(second: int, nodes: Iterable[dict[str, Any]], procs: Iterable[dict[str,
     }
     snap = {"failed_in_a_row": 0, "age_s": 10, "interval_s": 60, "last_failure": None, **more.pop("snap", {})}
     disk = {"used": 0.3, "is_full": False, "full_in_s": None, **more.pop("disk", {})}
-    known = {"ts": second * 1000, "state": "serving", "http": http, "snap": snap, "disk": disk}
+    known = {"ts": second * 1000, "dt_ms": 1000, "state": "serving", "http": http, "snap": snap, "disk": disk}
     return {**known, "dlq": {"total": 0}, "nodes": list(nodes), "procs": list(procs), **more}
 
 
@@ -167,6 +167,15 @@ def test_each_limit_has_its_word(fault: dict[str, Any], subject: str, word: str,
     assert shown[subject] == (word, level)
     others = {id: each for id, each in shown.items() if id != subject}
     assert set(others.values()) <= {("ok", "ok")}
+
+
+def test_errors_at_the_door_are_told_as_a_count_that_agrees_with_the_requests() -> None:
+    def made(second: int) -> Any:
+        return tick(second, [], [], http={"rps": 140.0, "err_rate": 3.0 if 50 <= second < 60 else 0.0})
+
+    last = steady(plan(), made, 90)
+    assert last["verdict"]["text"] == "30 of 8400 requests in the last minute were answered with 500 or above"
+    assert last["verdict"]["level"] == WARN
 
 
 @pytest.mark.parametrize(("failed", "level"), [(1, WARN), (20, BAD)])

@@ -54,6 +54,23 @@ def test_a_change_while_the_job_is_loaded_counts_after_it() -> None:
     assert settled(policy, {JOB: "3"}, 9_000) == []
 
 
+def test_a_change_overtakes_what_is_being_loaded_once_it_has_lasted() -> None:
+    policy = ReloadPolicy({JOB: "1"})
+    assert settled(policy, {JOB: "hangs"}, 0) == [JOB]
+    policy.look({JOB: "hangs"}, 900)
+    assert policy.overtaken == []
+    policy.look({JOB: "2"}, 1_000)
+    assert policy.overtaken == []
+    policy.look({JOB: "2"}, 1_000 + QUIET_MS)
+    assert policy.overtaken == [JOB]
+    policy.look({JOB: "1"}, 2_000)
+    policy.look({JOB: "1"}, 2_000 + QUIET_MS)
+    assert policy.overtaken == [JOB], "also when the change is taken back"
+    policy.ended()
+    assert policy.overtaken == []
+    assert settled(policy, {JOB: "1"}, 3_000) == [JOB]
+
+
 def test_what_was_read_counts_and_not_what_was_looked_at() -> None:
     policy = ReloadPolicy({JOB: "1"})
     assert settled(policy, {JOB: "2"}, 0) == [JOB]

@@ -56,7 +56,11 @@ class Running:
 
     def interrupt(self) -> None:
         """Ctrl-C."""
-        self._process.send_signal(signal.SIGINT)
+        self.send(signal.SIGINT)
+
+    def send(self, number: signal.Signals) -> None:
+        """Somebody, or a terminal that closes, ends it."""
+        self._process.send_signal(number)
 
     @property
     def runs(self) -> bool:

@@ -33,11 +33,16 @@ SAME_SECOND = """async () => {
     for (const card of document.querySelectorAll("[data-node]")) {
       cards[card.dataset.node] = card.querySelector('[data-field="flow"]').textContent;
     }
+    const edges = {};
+    for (const edge of document.querySelectorAll("[data-edge]")) {
+      edges[edge.dataset.edge] ??= [edge.getAttribute("aria-label"), edge.textContent.trim()];
+    }
     const kpis = {};
     for (const kpi of document.querySelectorAll("[data-kpi]")) {
       kpis[kpi.dataset.kpi] = kpi.querySelector("strong").textContent;
     }
-    if (tick.http.rps > 0 && String(tick.seq) === before && seen() === before) return { tick, cards, kpis };
+    const isSame = String(tick.seq) === before && seen() === before;
+    if (tick.http.rps > 0 && isSame) return { tick, cards, edges, kpis };
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
 }"""
@@ -104,6 +109,12 @@ def test_what_is_shown_is_what_flows_and_a_killed_worker_returns(serve: Serve, p
     for node in seen["tick"]["nodes"]:
         shown = [_number(part) for part in seen["cards"][node["id"]].split(" → ")]
         assert shown == pytest.approx([node["in"], node["out"]], rel=0.01), node["id"]
+    for edge in seen["tick"]["edges"]:
+        label, drawn = seen["edges"][edge["id"]]
+        lag = "–" if edge["oldest_ms"] is None else "[0-9.]+ m?s"
+        assert re.match(r"From .+ to .+: ", label), label
+        assert re.search(rf"oldest {lag}$", label), label
+        assert re.search(rf"oldest {lag}$", drawn), drawn
     assert _number(seen["kpis"]["requests"]) == pytest.approx(seen["tick"]["http"]["rps"], rel=0.01)
     assert seen["kpis"]["in flight"] == str(seen["tick"]["http"]["inflight"])
     client.join()
@@ -113,6 +124,9 @@ def test_what_is_shown_is_what_flows_and_a_killed_worker_returns(serve: Serve, p
     page.keyboard.press("t")
     row = page.locator("tbody tr", has=page.locator(f'[data-node="{first["id"]}"]'))
     expect(row.locator("td").nth(4)).to_have_text(str(RECORDS))
+    edges = page.get_by_role("region", name="Edges").locator("tbody tr")
+    expect(edges).to_have_count(len(plan["edges"]))
+    expect(edges.first.locator("td").last).to_have_text("0 ms")
 
     page.goto(f"{url}/#/processes")
     worker = server.of("worker")
@@ -174,6 +188,8 @@ def test_all_views_for_the_eye_the_reader_and_the_phone(serve: Serve, page: Page
     page.keyboard.press("Escape")
     expect(page.get_by_role("button", name="Drain…")).to_be_focused()
     page.set_viewport_size({"width": 375, "height": 800})
+    page.goto(f"{url}/#/flow")
+    expect(page.locator(".edge-line").first).to_contain_text(re.compile(r"/s · .+ · q \d+ · oldest \d+ ms"))
     for route in views:
         page.goto(f"{url}/#/{route}")
         expect(page.get_by_role("heading", level=1)).to_be_attached()

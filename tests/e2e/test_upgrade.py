@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from mini_flink.asking import RefusedError, UnavailableError, ask
-from mini_flink.errors import EXIT_CONFIG, EXIT_INTERNAL
+from mini_flink.cli import EXIT_INTERRUPTED
+from mini_flink.errors import EXIT_CONFIG, EXIT_INTERNAL, EXIT_TRY_AGAIN
 from mini_flink.jobs import JobTarget
 from tests.e2e import checks
 from tests.e2e.client import Exchange, Load, post
-from tests.e2e.commands import Ended, Points, Running, kill_everything, run
+from tests.e2e.commands import Ended, Points, Running, children, kill_everything, run
 from tests.e2e.conftest import Serve
 from tests.e2e.seeds import SEED
 from tests.e2e.server import JOBS, Server
@@ -89,12 +90,15 @@ def test_twice_under_load(serve: Serve) -> None:
 def test_a_version_that_does_not_prove_itself(serve: Serve, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.py"
     wrong.write_text("def def")
+    leaving = tmp_path / "leaving.py"
+    leaving.write_text("import os\nos._exit(3)")
     server = serve(VERSIONS, *PATIENT, args=["1"]).start("--workers", "2")
     load = put_load_on(server)
     load.until_done(100)
     probe = ("--probe", PROBE)
     for version, job, options, reason in (
         ("2", wrong, (), r"wrong.py"),
+        ("2", leaving, (), f"status 3 before it had loaded ({leaving})"),
         ("stillborn", VERSIONS, (), "it does not open"),
         ("foreign", VERSIONS, (), "another"),
         ("dropped", VERSIONS, (), "count"),
@@ -104,11 +108,32 @@ def test_a_version_that_does_not_prove_itself(serve: Serve, tmp_path: Path) -> N
         done = upgrade(server, version, *options, job=job)
         assert (done.code, reason in done.err) == (EXIT_CONFIG, True), done.err
         load.until_done(50)
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGKILL):
+        call_off(server, tmp_path, number)
+        load.until_done(50)
     exchanges = load.stop()
     assert load.refused == 0
     assert set(versions(exchanges)) == {"1"}
     check(server, exchanges)
     assert server.stop() == 0
+
+
+def call_off(server: Server, folder: Path, number: signal.Signals) -> None:
+    """End whoever has asked for a version that never loads: it must not lock the server."""
+    hanging = folder / "hanging.py"
+    hanging.write_text("import time\n\ntime.sleep(3600)")
+    before, since = children(server).keys(), server.mark()
+    asker = Running(server, "upgrade", str(hanging))
+    server.until_status(lambda report: report["state"] == "serving (upgrade: prepare)", "the upgrade")
+    with pytest.raises(RefusedError, match="the server is changed by upgrade") as refused:
+        ask(str(server.data_dir), "savepoint", {}, limit_s=10)
+    assert refused.value.exit_code == EXIT_TRY_AGAIN
+    asker.send(number)
+    why = "whoever asked for it has ended" if number == signal.SIGKILL else "it was called off"
+    server.until(f"upgrade came to nothing, the server goes on as it was: {why}", since)
+    server.until_status(lambda report: report["state"] == "serving", "the end of the upgrade")
+    assert children(server).keys() == before
+    assert asker.wait().code == (-number if number == signal.SIGKILL else EXIT_INTERRUPTED)
 
 
 def test_a_changed_type_and_a_dropped_state(serve: Serve) -> None:

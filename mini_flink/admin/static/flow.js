@@ -97,27 +97,42 @@ const path = (points) => points.map(({ x, y }, at) => `${at ? "L" : "M"}${x.toFi
 const thickness = (value) => (value > 0 ? Math.min(5, 1 + Math.floor(Math.log10(value + 1))) : 1);
 const how = (edge) => (edge.ship === "key_by" && edge.key ? `by ${edge.key}` : edge.ship);
 
-const EdgeLine = ({ edge, now, at }) => {
-  const isBlocked = now.blocked > 0.1;
-  const age = now.oldest_ms >= 100 ? `oldest ${millis(now.oldest_ms)}` : "";
-  return html`<g class="edge ${now.rate > 0 ? "" : "still"}">
+
+// An edge with its ends and how things stand on it. Nothing waits where one function calls the next, nor before
+// what runs in a gateway.
+const edgesIn = (plan, tick) => {
+  const nodes = byId(plan.nodes);
+  const known = byId(tick?.edges);
+  return plan.edges.map((edge) => {
+    const now = known.get(edge.id) ?? { id: edge.id };
+    const [source, target] = [nodes.get(edge.source), nodes.get(edge.target)];
+    const unlessCalled = (words) => (edge.ship === "chained" || target.in_gateway ? NONE : words);
+    return { edge, now, source, target, flow: rate(now.rate), waiting: unlessCalled(count(now.queue)), oldest: unlessCalled(millis(now.oldest_ms)) };
+  });
+};
+
+const spoken = ({ edge, flow, waiting, oldest }) => `${how(edge)}, ${flow}, waiting ${waiting}, oldest ${oldest}`;
+
+const EdgeLine = ({ found, at }) => {
+  const { edge, now, source, target, flow, oldest } = found;
+  return html`<g class="edge ${now.rate > 0 ? "" : "still"}" data-edge=${edge.id} role="img" aria-label=${`From ${source.name} to ${target.name}: ${spoken(found)}`}>
     <path d=${path(at.points)} stroke-width=${thickness(now.rate)} marker-end="url(#arrow)" />
-    <text x=${at.x} y=${at.y - 7}>${rate(now.rate)}${isBlocked ? " ⫽ BLOCKED" : ""}</text>
+    <text x=${at.x} y=${at.y - 7}>${flow}</text>
     <text x=${at.x} y=${at.y + 15} class="small">${shorten(how(edge), 16)}</text>
-    <text x=${at.x} y=${at.y + 29} class="small">${age}</text>
+    <text x=${at.x} y=${at.y + 29} class="small" data-field="lag">oldest ${oldest}</text>
   </g>`;
 };
 
-const describe = (node, now, state) =>
-  `${node.name}, ${state.word}, ${kind(node)}, in ${rate(now.in)}, out ${rate(now.out)}, busy ${busy(node, now)}, waiting ${backlog(node, now)}`;
+const describe = (node, now, state, outs) =>
+  [`${node.name}, ${state.word}, ${kind(node)}, in ${rate(now.in)}, out ${rate(now.out)}, busy ${busy(node, now)}, waiting ${backlog(node, now)}`, ...outs.map((each) => `to ${each.target.name} ${spoken(each)}`)].join("; ");
 
 const BAR = CARD.width - 20;
 const TITLE = "700 14px system-ui";
 
-const Card = ({ node, now, state, at, focusable, open, onKey, onFocus, isCause }) => {
+const Card = ({ node, now, state, outs, at, focusable, open, onKey, onFocus, isCause }) => {
   const share = Math.max(0, Math.min(1, now.busy ?? 0));
   return html`<g class="card ${state.level}" data-node=${node.id} transform="translate(${at.x - CARD.width / 2} ${at.y - CARD.height / 2})" role="button" tabindex=${focusable ? 0 : -1}
-      aria-label=${describe(node, now, state)} onClick=${open} onKeyDown=${onKey} onFocus=${onFocus}>
+      aria-label=${describe(node, now, state, outs)} onClick=${open} onKeyDown=${onKey} onFocus=${onFocus}>
     <title>${now.why ? `${node.name}: ${now.why}` : node.name}</title>
     <rect class="box" width=${CARD.width} height=${CARD.height} rx="6" />
     <text x="10" y="21" class="title"><tspan class="shape">${isCause ? "◆" : level(state.level).shape}</tspan> ${fit(node.name, BAR - 20, TITLE)}</text>
@@ -148,7 +163,7 @@ const useWidth = () => {
 const Graph = ({ plan, tick, open }) => {
   const [place, width] = useWidth();
   const nodes = byId(tick?.nodes);
-  const edges = byId(tick?.edges);
+  const edges = edgesIn(plan, tick);
   const [current, setCurrent] = useState(plan.nodes[0]?.id);
   const drawn = fitting(plan, width || 1400);
   const focus = (id) => {
@@ -176,10 +191,10 @@ const Graph = ({ plan, tick, open }) => {
   };
   return html`<div ref=${place} class="graph" role="region" aria-label="The job's graph"><svg class=${drawn.width * 0.85 <= width ? "fits" : ""} viewBox="0 0 ${drawn.width} ${drawn.height}" width=${drawn.width} height=${drawn.height} role="group" aria-label="Operators; arrow keys follow the edges, Enter opens one">
     <defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="9" markerHeight="9" markerUnits="userSpaceOnUse" orient="auto"><path d="M0 0L8 4L0 8z" /></marker></defs>
-    ${plan.edges.map((edge) => html`<${EdgeLine} key=${edge.id} edge=${edge} now=${edges.get(edge.id) ?? {}} at=${drawn.edges.get(edge.id)} />`)}
+    ${edges.map((found) => html`<${EdgeLine} key=${found.edge.id} found=${found} at=${drawn.edges.get(found.edge.id)} />`)}
     ${plan.nodes.map((node) => {
       const now = nodes.get(node.id) ?? { id: node.id };
-      return html`<${Card} key=${node.id} node=${node} now=${now} at=${drawn.nodes.get(node.id)} state=${stateOf(now)}
+      return html`<${Card} key=${node.id} node=${node} now=${now} at=${drawn.nodes.get(node.id)} state=${stateOf(now)} outs=${edges.filter(({ edge }) => edge.source === node.id)}
         isCause=${tick?.verdict?.node === node.id} focusable=${node.id === current} open=${() => open(node.id)} onKey=${onKey(node.id)} onFocus=${() => setCurrent(node.id)} />`;
     })}
   </svg></div>`;
@@ -187,12 +202,16 @@ const Graph = ({ plan, tick, open }) => {
 
 const PhoneList = ({ plan, tick, open }) => {
   const nodes = byId(tick?.nodes);
-  return html`<ol class="phone">${inOrder(plan).map(({ node, depth }) => {
+  const edges = edgesIn(plan, tick);
+  return html`<ol class="phone">${inOrder(plan).map(({ node, depth }, place, all) => {
     const now = nodes.get(node.id) ?? { id: node.id };
     const state = stateOf(now);
-    return html`<li key=${node.id} class="depth${Math.min(depth, 4)}"><button class="entry ${state.level}" onClick=${() => open(node.id)}>
+    const above = all[place - 1]?.node;
+    return html`<li key=${node.id} class="depth${Math.min(depth, 4)}">
+      ${edges.filter(({ edge }) => edge.target === node.id).map(({ edge, source, flow, waiting, oldest }) => html`<p key=${edge.id} class="edge-line" data-edge=${edge.id}><span aria-hidden="true">↓</span> ${source === above ? "" : `from ${shorten(source.name, 24)}: `}${flow} · ${shorten(how(edge), 24)} · q ${waiting} · oldest ${oldest}</p>`)}
+      <button class="entry ${state.level}" onClick=${() => open(node.id)}>
       <span class="top"><b>${shorten(node.name, 40)}</b> <${State} state=${state} /></span>
-      <span>${rate(now.in)} → ${rate(now.out)} · busy ${busy(node, now)}${worst(now) ? ` (${worst(now)})` : ""} · q ${backlog(node, now)}${now.oldest_ms >= 100 ? ` · oldest ${millis(now.oldest_ms)}` : ""}</span>
+      <span>${rate(now.in)} → ${rate(now.out)} · busy ${busy(node, now)}${worst(now) ? ` (${worst(now)})` : ""} </span>
     </button></li>`;
   })}</ol>`;
 };
@@ -212,6 +231,16 @@ export const NodeTable = ({ plan, tick, open }) => {
   });
   const columns = ["Operator", "State", "Kind", "In", "Out", "In, total", "Out, total", "Busy", "Worst subtask", "Waiting share", "Waiting", "Oldest", "Failures", "p99", "State size", "Keys"];
   return html`<${Table} caption="Operators" columns=${columns} rows=${rows} empty="The job has no operators." />`;
+};
+
+const EdgeTable = ({ plan, tick }) => {
+  const place = new Map(inOrder(plan).map(({ node }, at) => [node, at]));
+  const edges = edgesIn(plan, tick).sort((a, b) => place.get(a.source) - place.get(b.source) || place.get(a.target) - place.get(b.target));
+  const rows = edges.map(({ edge, source, target, flow, waiting, oldest }) => ({
+    key: edge.id,
+    cells: [html`<span data-edge=${edge.id} title=${source.name}>${shorten(source.name, 40)}</span>`, html`<span title=${target.name}>${shorten(target.name, 40)}</span>`, html`<span title=${how(edge)}>${shorten(how(edge), 40)}</span>`, flow, waiting, oldest],
+  }));
+  return html`<h2>Edges</h2><${Table} caption="Edges" columns=${["From", "To", "How", "Rate", "Waiting", "Oldest"]} rows=${rows} empty="The job has no edges." />`;
 };
 
 export const Flow = ({ state, route, go }) => {
@@ -238,6 +267,6 @@ export const Flow = ({ state, route, go }) => {
     <div>${tick ? html`<${Also} tick=${tick} plan=${plan} open=${open} />` : html`<p class="empty">Waiting for the first second.</p>`}</div>
     <div>${tick ? html`<${Kpis} tick=${tick} points=${points} span=${span} /><${Events} events=${events} turns=${turns} span=${span} />` : ""}</div>
     <p class="switch"><button aria-pressed=${isTable} onClick=${() => go("flow", { view: isTable ? null : "table" })}>${isTable ? "Show as graph" : "Show as table"} (t)</button></p>
-    <div>${isTable ? html`<${NodeTable} plan=${plan} tick=${tick} open=${open} />` : html`<${Graph} key=${plan.plan_hash} plan=${plan} tick=${tick} open=${open} /><${PhoneList} plan=${plan} tick=${tick} open=${open} />`}</div>
+    <div>${isTable ? html`<${NodeTable} plan=${plan} tick=${tick} open=${open} /><${EdgeTable} plan=${plan} tick=${tick} />` : html`<${Graph} key=${plan.plan_hash} plan=${plan} tick=${tick} open=${open} /><${PhoneList} plan=${plan} tick=${tick} open=${open} />`}</div>
     <div>${node ? html`<${Drawer} key=${node.id} plan=${plan} tick=${tick} node=${node} tab=${route.params.get("tab")} choose=${(tab) => go("flow", { tab })} close=${close} />` : ""}</div>`;
 };
