@@ -59,7 +59,7 @@ class ChangeDirector:
             question.answer({"ok": False, **told_of(error)})
             return
         self._snapshots.suspend(f"the server is changed by {question.what}")
-        changeover = Changeover(goal, self._folder, self._fleet, question.tell)
+        changeover = Changeover(goal, self._folder, self._fleet, question.tell, question.by)
         self._changeover, self._question = changeover, question
         try:
             changeover.begin(now_ms)
@@ -69,7 +69,7 @@ class ChangeDirector:
             question.answer({"ok": False, **told_of(error)})
         else:
             kind = changeover.kind
-            self._events.note("changeover.begun", "info", f"a {kind} begins", kind=kind)
+            self._events.note("changeover.begun", "info", f"a {kind}{question.by} begins", kind=kind)
 
     def cancel(self, question: Question, now_ms: int) -> None:
         """Whoever asked for it hears that it was called off, in its own answer."""
@@ -112,10 +112,11 @@ class ChangeDirector:
             self._snapshots.resume(self._fleet.plan)
             self._ended()
             kind, result = changeover.kind, changeover.result
+            by = changeover.by
             if result["ok"]:
-                self._events.note("changeover.ended", "ok", f"the {kind} is done", kind=kind)
+                self._events.note("changeover.ended", "ok", f"the {kind}{by} is done", kind=kind)
             else:
-                failed = f"the {kind} failed: {result['reason']}"
+                failed = f"the {kind}{by} failed: {result['reason']}"
                 self._events.note("changeover.failed", "warn", failed, kind=kind)
             if self._question is not None:
                 self._question.answer(result)
