@@ -51,7 +51,7 @@ class ChangeDirector:
     def begin(self, question: Question, now_ms: int) -> None:
         """The answer comes at its end."""
         if self._changeover is not None:
-            question.refuse("the server is being rescaled or upgraded already")
+            question.refuse("the server is being rescaled or upgraded already", help="ask when it is over")
             return
         try:
             goal = goal_of(question.data)
@@ -74,7 +74,9 @@ class ChangeDirector:
     def cancel(self, question: Question, now_ms: int) -> None:
         """Whoever asked for it hears that it was called off, in its own answer."""
         if self._changeover is None:
-            question.refuse("nothing is being changed")
+            question.refuse(
+                "nothing is being changed", help="it may have ended just now: python -m mini_flink status"
+            )
             return
         self._changeover.cancel("it was called off", now_ms)
         question.answer({"ok": True})

@@ -98,7 +98,7 @@ class DrainDirector:
 
     def _refuse(self, questions: Iterable[Question], why: str) -> None:
         for question in questions:
-            question.refuse(why)
+            question.refuse(why, help="see how it stands: python -m mini_flink status")
 
     # --- how it stands ----------------------------------------------------------------------------------
 

@@ -303,7 +303,10 @@ class Supervisor:
             if self._state == SERVING:
                 handler(question)
             else:
-                question.refuse(f"the server is {self._shown_state()}")
+                question.refuse(
+                    f"the server is {self._shown_state()}",
+                    help="see when it serves: python -m mini_flink status",
+                )
 
         return handle
 
