@@ -133,7 +133,8 @@ class Operations:
         what, more = QUESTIONS[operation.kind]
         self._move(operation, RUNNING, "", None)
         try:
-            result = await asyncio.to_thread(ask, self._data_dir, what, {**operation.args, **more}, heard)
+            question = {**operation.args, **more, "who": operation.who}
+            result = await asyncio.to_thread(ask, self._data_dir, what, question, heard)
         except (RefusedError, UnavailableError) as error:
             self._move(operation, FAILED, "; ".join([error.message, *error.details]), None)
         else:

@@ -132,6 +132,8 @@ def test_what_comes_along_goes_on_and_comes_back(serve: Serve, collector: Collec
     # What the user's code starts is part of it; the unheard one began no trace of its own.
     assert by_name["look up"].parent == by_name["check"].id
     assert within(by_name["look up"], by_name["check"])
+    passed_on = {"traceparent": f"00-{trace}-{by_name['look up'].id}-01", "tracestate": "vendor=7"}
+    assert heard.json()["headers"] == passed_on
     pay(server, do="span")
     assert server.stop() == 0
     assert len(collector.spans) == len(names)
