@@ -6,6 +6,7 @@ server: ``status``, ``savepoint``, ``rescale``, ``upgrade``.
 
 from __future__ import annotations
 
+import getpass
 import math
 import os
 import time
@@ -73,11 +74,12 @@ def ask(
 ) -> dict[str, Any]:
     """Ask the server to do something that takes a while, and wait for its end; ``heard`` gets what it tells
     meanwhile, ``waiting`` is called now and then. RefusedError with its reason if it did not do it;
-    UnavailableError if it goes away, or has said nothing for ``limit_s``.
+    UnavailableError if it goes away, or has said nothing for ``limit_s``. The log names who asks: this
+    process's user, or ``who`` of the question.
     """
     run = running(data_dir)
     deadline = time.monotonic() + limit_s
-    for message in _exchange(run, wire.ASK, {"what": what, **question}):
+    for message in _exchange(run, wire.ASK, {"who": _who(), "what": what, **question}):
         waiting()
         if message is None:
             if not procfs.is_alive(Process(run["pid"], run["start_time"])):
@@ -95,6 +97,14 @@ def ask(
         elif message.kind == wire.TOLD:
             return _judged(message.data)
     raise UnavailableError(f"the server (pid {run['pid']}) does not answer")
+
+
+def _who() -> str:
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # in a container there may be no name for it
+        user = f"uid {os.getuid()}"
+    return f"{user} (pid {os.getpid()})"
 
 
 def _judged(told: dict[str, Any]) -> dict[str, Any]:

@@ -115,11 +115,6 @@ class IncompatibleError(FolderError):
 class MigrationError(FolderError):
     """A stored value could not be made one of the type that is declared now; nothing stored was touched."""
 
-    def name_key(self, key: object) -> None:
-        """Whose value it was; said by who reads the stored items."""
-        self.message = f"{self.message}, for key {key!r}"
-        self.args = (self.message,)
-
 
 class BusyError(MiniFlinkError):
     """A port or a folder is in use by someone else; trying again later may work."""

@@ -200,10 +200,6 @@ class FailureLog:
         ended = [key for key, window in self._windows.items() if window.until_ms <= now_ms]
         return [notice for key in ended for notice in _repeats(self._windows.pop(key))]
 
-    def next_due_ms(self) -> int | None:
-        """When :meth:`due` has something to say; None while nothing is counted."""
-        return min((window.until_ms for window in self._windows.values() if window.repeats), default=None)
-
     def close(self) -> list[Notice]:
         """The counts that are still open, at the end of the process."""
         said = [notice for window in self._windows.values() for notice in _repeats(window)]

@@ -261,7 +261,7 @@ def _scripts(folder: str) -> list[str]:
 
 
 def _files_hint() -> str:
-    return "name a file or a module, as in: python -m mini_flink serve job.py"
+    return "name a file or a module, such as job.py or shop.orders"
 
 
 def _innermost(error: BaseException) -> Frame | None:
@@ -309,8 +309,8 @@ def _missing_module_help(name: str) -> str:
     # Most packages resemble some module of Python's: only a slip of the finger is meant.
     if match is None and len(name) >= _SHORTEST_SLIP:
         match = nearest(name, sys.stdlib_module_names, cutoff=_SLIP_LIKENESS)
-    asked = f"did you mean {match}? or " if match else ""
-    return f"{asked}install it: pip install {name}"
+    asked = f"did you mean {match}?" if match else f"is there a {name}.py?"
+    return f"{asked} or install it: pip install {name}"
 
 
 def _raised(target: JobTarget, error: BaseException) -> JobError:

@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
-from mini_flink.errors import DecodeError, KeyTypeError
+from mini_flink.errors import DecodeError, KeyTypeError, UsageError
 from mini_flink.keys import encode_key
 from mini_flink.values import decode_plain
 
@@ -39,11 +39,20 @@ def readings(text: str) -> list[Reading]:
 
     >>> [reading.text for reading in readings("17")], [reading.text for reading in readings("abc")]
     (['17', '"17"'], ['"abc"'])
+
+    UsageError for what is written as a form below, and is none.
     """
     as_string = _reading(encode_key(text))
+    value = None
     try:
-        encoded = _encoded(json.loads(text))
-    except (ValueError, TypeError, RecursionError, KeyTypeError):  # no JSON, or none that can be a key
+        value = json.loads(text)
+        encoded = _encoded(value)
+    except (ValueError, TypeError, RecursionError, KeyTypeError) as error:  # no JSON, or no key
+        if type(value) is dict and len(value) == 1 and value.keys() <= {ENCODED, *_FORMS}:
+            quoted = json.dumps(text)
+            raise UsageError(
+                f"{text} is no key: {error}", help=f"if the string itself is meant, it is written {quoted}"
+            ) from error
         return [as_string]
     return [_reading(encoded)] if text.lstrip().startswith('"') else [_reading(encoded), as_string]
 

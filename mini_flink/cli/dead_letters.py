@@ -13,6 +13,7 @@ from mini_flink.cli.output import print_json, print_report, print_table
 from mini_flink.cli.parsing import Command, Group, options_of, settings_from
 from mini_flink.cli.reading import data_dir_of
 from mini_flink.errors import EXIT_DECLINED, UsageError
+from mini_flink.suggest import did_you_mean
 
 LISTED = ("failed_at", "error_id", "operator", "key", "value", "error")
 """What of a dead letter is in the list for people; ``show`` has all of it."""
@@ -137,6 +138,8 @@ def _settle(
     from mini_flink.asking import ask  # once the command line is known to be right
 
     question = {"ids": None if every else sorted(set(ids)), "operator": operator}
+    if operator is not None:
+        _check_operator(data_dir, operator)
     if not yes and (every or len(ids) > 1):
         listed = ask(data_dir, "dead_letters", {"do": "list", **question})
         count = len(listed["dead_letters"]) + listed["more"]
@@ -150,4 +153,30 @@ def _settle(
         print_json({done: told[done], "skipped": skipped})
     else:
         print(f"{done} {told[done]}, skipped {skipped}")
+        if do == "retry" and told[done]:
+            print("one that fails again is a new dead letter: dead-letters list")
+    _check_known(data_dir, sorted(set(ids) - set(told["known"])))
     return 0
+
+
+def _check_operator(data_dir: str, operator: str) -> None:
+    """UsageError if neither the job has such an operator nor a dead letter is of one that it had."""
+    from mini_flink.asking import ask, query
+
+    known = [each["uid"] for each in query(data_dir)["operators"]]
+    if operator in known:
+        return
+    if not ask(data_dir, "dead_letters", {"do": "list", "ids": None, "operator": operator})["dead_letters"]:
+        operators = f"the operators are {', '.join(known)}"
+        raise UsageError(
+            f"there is no operator {operator}", help=did_you_mean(operator, known, otherwise=operators)
+        )
+
+
+def _check_known(data_dir: str, unknown: Sequence[str]) -> None:
+    """UsageError that names the dead letters that are not there."""
+    if unknown:
+        raise UsageError(
+            f"there is no dead letter {', '.join(unknown)}: none ever, or it was retried or dropped before",
+            help=f"see which there are: python -m mini_flink dead-letters list --data-dir {data_dir}",
+        )

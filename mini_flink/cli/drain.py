@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from mini_flink.cli.output import print_json
-from mini_flink.cli.parsing import Command, options_of, settings_from
+from mini_flink.cli.parsing import Command, Number, options_of, settings_from
 from mini_flink.cli.reading import data_dir_of
 
 
@@ -28,7 +28,7 @@ class DrainCommand(Command):
     "--timeout",
     "timeout_s",
     metavar="S",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     help="wait so many seconds at most; exit code 75 if it is not drained by then, and the door stays closed",
 )
 @click.option("--json", "as_json", is_flag=True, help="one JSON object, for programs")

@@ -25,11 +25,18 @@ class GraphCommand(Command):
 @click.option(
     "--format", "form", metavar="|".join(FORMS), type=click.Choice(FORMS), default="text", help="[text]"
 )
+@click.option("--json", "as_json", is_flag=True, help="the same as --format json")
 @click.option("--output", metavar="FILE", help="write it there, instead of to stdout")
 @click.argument("words", nargs=-1, type=click.Path())
 @click.pass_context
 def command(
-    context: click.Context, /, words: tuple[str, ...], form: str, output: str | None, **given: Any
+    context: click.Context,
+    /,
+    words: tuple[str, ...],
+    form: str,
+    as_json: bool,
+    output: str | None,
+    **given: Any,
 ) -> int:
     settings = settings_from(given)
     args: tuple[str, ...] = context.meta.get("job_args", ())
@@ -37,7 +44,7 @@ def command(
     from mini_flink.jobs import JobTarget  # once the command line is known to be right
     from mini_flink.runners.graph import draw
 
-    drawn = draw(settings, JobTarget.parse(job, args), form)
+    drawn = draw(settings, JobTarget.parse(job, args), "json" if as_json else form)
     if output is None:
         sys.stdout.write(drawn)
         return 0

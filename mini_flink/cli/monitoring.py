@@ -72,7 +72,7 @@ class WriteCommand(Command):
 @click.option("--force", is_flag=True, help="write files anew that say something else")
 @click.argument("folder", metavar="DIR")
 def write_command(folder: str, target: str, force: bool) -> int:
-    from mini_flink.monitoring.files import DASHBOARD, write
+    from mini_flink.monitoring.files import DASHBOARD, RUNBOOK, write
 
     written = write(folder, target, force=force)
     for path in written:
@@ -81,5 +81,5 @@ def write_command(folder: str, target: str, force: bool) -> int:
         print("everything is there already")
     print(f"\nnext\n  prometheus --config.file={folder}/prometheus.yml")
     print(f"  in Grafana: Dashboards, New, Import, {folder}/{DASHBOARD}")
-    print(f"  what an alert means: mini_flink/docs/operating.md; {PROGRAM} monitoring --help")
+    print(f"  what an alert means: {RUNBOOK}; {PROGRAM} monitoring --help")
     return 0

@@ -42,6 +42,12 @@ class Command(click.Command):
         return "\n".join([head, *_option_lines(self.params)])
 
 
+class Number(click.FloatRange):
+    """A float within limits; what is none is called as people call it."""
+
+    name = "number"
+
+
 class Group(click.Group):
     """A command that has commands of its own (``dead-letters list``); an unknown one is our own error."""
 

@@ -12,14 +12,16 @@ from pathlib import Path
 from mini_flink.errors import ChangedFilesError, UsageError, storage_error
 from mini_flink.monitoring import dashboard
 
+RUNBOOK = Path(__file__).parents[1] / "docs" / "operating.md"
+"""What each alert means, as it is installed here."""
 ALERTS, DASHBOARD, PROMETHEUS = "alerts.yml", "dashboard.json", "prometheus.yml"
 DEFAULT_TARGET = "127.0.0.1:7072"
 _TARGET = re.compile(r"[\w.\-]+:\d+|\[[0-9a-fA-F:]+\]:\d+")
 
 
 def alerts() -> str:
-    """The alert rules for Prometheus."""
-    return _text(ALERTS)
+    """The alert rules for Prometheus; they name the runbook that is installed here."""
+    return _text(ALERTS).replace('"mini_flink/docs/operating.md#', f'"{RUNBOOK}#')
 
 
 def prometheus(target: str = DEFAULT_TARGET) -> str:

@@ -42,6 +42,7 @@ from mini_flink.errors import (
 from mini_flink.faults import crash_point
 from mini_flink.folder import DataFolder, upgraded_to
 from mini_flink.jobs import JobTarget
+from mini_flink.pinned import path_of
 from mini_flink.spec import PAUSED, SERVE, STANDBY, TRIAL
 from mini_flink.supervisor.fleet import Fleet
 from mini_flink.supervisor.members import READY, STARTING, STOPPING, Member, describe_exit
@@ -141,13 +142,14 @@ def still_loading(job: JobTarget, kind: str, seconds: int) -> str:
 class Changeover:
     """One rescale or upgrade; over when ``phase`` is ``ENDED``. ``tell`` says how it goes to who asked."""
 
-    def __init__(self, goal: Goal, folder: DataFolder, fleet: Fleet, tell: Tell) -> None:
+    def __init__(self, goal: Goal, folder: DataFolder, fleet: Fleet, tell: Tell, by: str = "") -> None:
         self.phase = PREPARE
         self.result: dict[str, Any] = {}
         self._goal = goal
         self._folder = folder
         self._fleet = fleet
         self._tell = tell
+        self.by = by
         self._old = fleet.plan
         self._attempt = 0
         self._now_ms = 0
@@ -168,6 +170,11 @@ class Changeover:
         self._patience = Patience()
 
     @property
+    def sources(self) -> str:
+        """Where the resharder writes which of the user's files were read, under ``--dev`` also meanwhile."""
+        return path_of(self._next.runtime_dir, self._next.generation)
+
+    @property
     def is_loading(self) -> bool:
         """Whether clients are served as ever, and everything can still be called off without their notice."""
         return self.phase in LOADING
@@ -184,7 +191,7 @@ class Changeover:
         self._now_ms = now_ms
         self._began_ms = self._began_ms or now_ms
         self._attempt += 1
-        said = f"{self._goal.kind} begins"
+        said = f"{self._goal.kind}{self.by} begins"
         console.note(said, name="changeover.begun", kind=self._goal.kind, attempt=self._attempt)
         self._retry = False
         self._held_ms = None
@@ -397,7 +404,7 @@ class Changeover:
             **self._read(),
         }
         workers = count(self._next.workers, "worker")
-        what = f"{self._goal.kind} done: {workers}, clients waited {pause_ms / 1000:.2f} s"
+        what = f"{self._goal.kind}{self.by} done: {workers}, clients waited {pause_ms / 1000:.2f} s"
         if self._goal.kind == RELOAD:
             what = f"reloaded in {self.result['duration_ms'] / 1000:.1f} s, state kept"
         hidden = ("ok", "phases_ms", "sources")
@@ -611,7 +618,7 @@ class Changeover:
         self._retry = retry and self._attempt < ATTEMPTS and not self._cancelled
         self._failure = (reason, exit_code)
         why = reason.rstrip().removeprefix("error: ")
-        said = f"{self._goal.kind} came to nothing, the server goes on as it was: {why}"
+        said = f"{self._goal.kind}{self.by} came to nothing, the server goes on as it was: {why}"
         if self._goal.kind == RELOAD:
             said = f"not reloaded, the version before goes on: {why}"
         console.event("warn", said, name="changeover.failed", kind=self._goal.kind, retried=self._retry)

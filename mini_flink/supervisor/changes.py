@@ -44,6 +44,11 @@ class ChangeDirector:
         return self._changeover.kind if self._changeover else ""
 
     @property
+    def sources(self) -> str:
+        """Where stands what the job that is being loaded has read of the user's files; empty if none is."""
+        return self._changeover.sources if self._changeover else ""
+
+    @property
     def shown(self) -> str:
         """The same with how far it is, behind the state of the server: `` (rescale: copy)``."""
         return f" ({self._changeover.kind}: {self._changeover.phase})" if self._changeover else ""
@@ -51,15 +56,15 @@ class ChangeDirector:
     def begin(self, question: Question, now_ms: int) -> None:
         """The answer comes at its end."""
         if self._changeover is not None:
-            question.refuse("the server is being rescaled or upgraded already")
+            question.refuse("the server is being rescaled or upgraded already", help="ask when it is over")
             return
         try:
             goal = goal_of(question.data)
         except MiniFlinkError as error:
-            question.answer({"ok": False, "reason": error.message, "exit_code": error.exit_code})
+            question.answer({"ok": False, **told_of(error)})
             return
         self._snapshots.suspend(f"the server is changed by {question.what}")
-        changeover = Changeover(goal, self._folder, self._fleet, question.tell)
+        changeover = Changeover(goal, self._folder, self._fleet, question.tell, question.by)
         self._changeover, self._question = changeover, question
         try:
             changeover.begin(now_ms)
@@ -69,12 +74,14 @@ class ChangeDirector:
             question.answer({"ok": False, **told_of(error)})
         else:
             kind = changeover.kind
-            self._events.note("changeover.begun", "info", f"a {kind} begins", kind=kind)
+            self._events.note("changeover.begun", "info", f"a {kind}{question.by} begins", kind=kind)
 
     def cancel(self, question: Question, now_ms: int) -> None:
         """Whoever asked for it hears that it was called off, in its own answer."""
         if self._changeover is None:
-            question.refuse("nothing is being changed")
+            question.refuse(
+                "nothing is being changed", help="it may have ended just now: python -m mini_flink status"
+            )
             return
         self._changeover.cancel("it was called off", now_ms)
         question.answer({"ok": True})
@@ -112,10 +119,11 @@ class ChangeDirector:
             self._snapshots.resume(self._fleet.plan)
             self._ended()
             kind, result = changeover.kind, changeover.result
+            by = changeover.by
             if result["ok"]:
-                self._events.note("changeover.ended", "ok", f"the {kind} is done", kind=kind)
+                self._events.note("changeover.ended", "ok", f"the {kind}{by} is done", kind=kind)
             else:
-                failed = f"the {kind} failed: {result['reason']}"
+                failed = f"the {kind}{by} failed: {result['reason']}"
                 self._events.note("changeover.failed", "warn", failed, kind=kind)
             if self._question is not None:
                 self._question.answer(result)

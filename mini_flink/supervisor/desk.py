@@ -13,6 +13,7 @@ from typing import Any
 
 from mini_flink import procfs, wire
 from mini_flink.errors import EXIT_TRY_AGAIN, MiniFlinkError, told_of
+from mini_flink.failures import printable
 from mini_flink.procfs import Process
 from mini_flink.supervisor.fleet import Fleet
 from mini_flink.supervisor.members import READY
@@ -32,6 +33,12 @@ class Question:
     tell: Answer
     answer: Answer
     asker: Process | None = None
+
+    @property
+    def by(self) -> str:
+        """Who asks, as it ends a sentence: `` by ann (pid 4711)``; empty where nobody has."""
+        who = self.data.get("who")
+        return f" by {printable(str(who))}" if who else ""
 
     @property
     def is_left(self) -> bool:

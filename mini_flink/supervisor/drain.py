@@ -62,14 +62,14 @@ class DrainDirector:
         self._askers.append(asker)
         self._tell_due_ms = now_ms
         if self._drain.phase in (OPEN, OPENING):
-            self._begin()
+            self._begin(question.by)
 
-    def _begin(self) -> None:
+    def _begin(self, by: str) -> None:
         self._began_ms = self._now_ms
         self._told = {}
         self._seconds = None
         pending = pending_requests(self._fleet)
-        said = words.draining(pending)
+        said = words.draining(pending, by)
         console.event("info", said, name="server.draining", pending=pending)
         self._events.note("server.draining", "info", said)
         self._refuse(self._resumers, "the server is drained again")
@@ -98,7 +98,7 @@ class DrainDirector:
 
     def _refuse(self, questions: Iterable[Question], why: str) -> None:
         for question in questions:
-            question.refuse(why)
+            question.refuse(why, help="see how it stands: python -m mini_flink status")
 
     # --- how it stands ----------------------------------------------------------------------------------
 
@@ -197,7 +197,7 @@ class DrainDirector:
         return {name: sum(told[name] for told in self._told.values()) for name in ("answered", "timed_out")}
 
     def _resumed(self) -> None:
-        said = "resumed: requests are let in again"
+        said = f"resumed{self._resumers[0].by}: requests are let in again"
         console.event("ok", said, name="server.resumed")
         self._events.note("server.resumed", "ok", said)
         resumers, self._resumers = self._resumers, []

@@ -8,6 +8,7 @@ and goes on when the supervisor ends.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -20,6 +21,7 @@ from mini_flink.errors import BusyError, ConfigError
 
 BACKLOG = 2048
 LEFTOVER_S = 2.0
+_TRIED_PORTS = 20
 _POLL_S = 0.02
 _FIRST_INHERITED_FD = 3
 HTTP, ADMIN, UNNAMED = "http", "admin", "unknown"
@@ -172,12 +174,21 @@ def _is_leftover(holder: int | None) -> bool:
     return parent is None or not procfs.name_of(parent).startswith(SUPERVISOR_TITLE)
 
 
+def _free_port(host: str, taken: int) -> int:
+    """The next one that can be had at this moment; 0, which takes any, if there is none near."""
+    for port in range(taken + 1, min(taken + 1 + _TRIED_PORTS, 65536)):
+        with contextlib.suppress(OSError):
+            _listen(host, port, shared=False).close()
+            return port
+    return 0
+
+
 def _refusal(host: str, port: int, error: OSError, holder: int | None, flags: str) -> ConfigError | BusyError:
     if error.errno == errno.EADDRINUSE:
         by = "" if holder is None else f' by "{procfs.name_of(holder)}" (pid {holder})'
-        other = port + 1 if port < 65535 else port - 1
         return BusyError(
-            f"port {port} is in use{by}", help=f"stop it, or choose another: {flags}port {other}"
+            f"port {port} is in use{by}",
+            help=f"stop it, or choose another: {flags}port {_free_port(host, port)}",
         )
     if error.errno == errno.EACCES:
         help = f"choose one over 1023, as in {flags}port 7071"

@@ -303,7 +303,10 @@ class Supervisor:
             if self._state == SERVING:
                 handler(question)
             else:
-                question.refuse(f"the server is {self._shown_state()}")
+                question.refuse(
+                    f"the server is {self._shown_state()}",
+                    help="see when it serves: python -m mini_flink status",
+                )
 
         return handle
 
@@ -311,7 +314,7 @@ class Supervisor:
         if self._changes.kind:
             question.refuse(f"the server is changed by {self._changes.kind}", help="ask when it is over")
             return
-        self._snapshots.ask(question.data.get("location"), question.answer, question.tell)
+        self._snapshots.ask(question.data.get("location"), question.answer, question.tell, question.by)
 
     def _ask_workers(self, question: Question) -> None:
         if self._changes.kind:
@@ -321,9 +324,19 @@ class Supervisor:
         def answer(told: Mapping[str, Any]) -> None:
             if question.data["do"] in OF_WORKERS[question.what].gives_work:
                 self._door.disturbed(self._now_ms)
+            self._say_settled(question, told)
             question.answer(told)
 
         self._desk.ask_workers(replace(question, answer=answer))
+
+    def _say_settled(self, question: Question, told: Mapping[str, Any]) -> None:
+        """What somebody had done with dead letters; looking changes nothing and is not said."""
+        done = {"retry": "retried", "drop": "dropped"}.get(question.data["do"])
+        if question.what == "dead_letters" and done and told["ok"]:
+            said = f"{words.count(told[done], 'dead letter')} {done}{question.by}, {told['skipped']} skipped"
+            facts = {done: told[done], "skipped": told["skipped"]}
+            console.event("info", said, name="dead_letters.settled", **facts)
+            self._events.note("dead_letters.settled", "info", said)
 
     def _set_door(self, question: Question) -> None:
         if self._changes.kind:
@@ -350,7 +363,7 @@ class Supervisor:
             return
         plan, now_ms = self._fleet.plan, self._now_ms
         if self._is_reloading:
-            reason = self._reloader.step_loading(plan, now_ms)
+            reason = self._reloader.step_loading(plan, self._changes.sources, now_ms)
             if reason:
                 self._changes.call_off_loading(reason, now_ms)
         elif self._may_reload:

@@ -50,6 +50,7 @@ class _Wish:
     location: str
     answer: Answer | None = None
     tell: Answer | None = None
+    by: str = ""
 
 
 class SnapshotDirector:
@@ -89,9 +90,9 @@ class SnapshotDirector:
         """Where periodic snapshots go."""
         return self._policy.location
 
-    def ask(self, location: str | None, answer: Answer, tell: Answer) -> None:
+    def ask(self, location: str | None, answer: Answer, tell: Answer, by: str) -> None:
         """Somebody wants a savepoint; ``tell`` hears whose parts are stored, ``answer`` the end of it."""
-        self._waiting.append(_Wish(SAVEPOINT, location or self.location, answer, tell))
+        self._waiting.append(_Wish(SAVEPOINT, location or self.location, answer, tell, by))
 
     def step(self, now_ms: int, *, serving: bool) -> None:
         """Begin what is due, give up what takes too long, hear of what was published."""
@@ -193,9 +194,11 @@ class SnapshotDirector:
         reason = why["reason"]
         self._facts["failed"] += 1
         self._facts["last_failure"] = reason
-        kind = wish.kind if wish else SNAPSHOT
-        console.event("warn", f"a {kind} failed: {reason}", name="snapshot.failed", kind=kind, reason=reason)
-        self._events.note("snapshot.failed", "warn", f"a {kind} failed: {reason}")
+        kind, by = (wish.kind, wish.by) if wish else (SNAPSHOT, "")
+        console.event(
+            "warn", f"a {kind}{by} failed: {reason}", name="snapshot.failed", kind=kind, reason=reason
+        )
+        self._events.note("snapshot.failed", "warn", f"a {kind}{by} failed: {reason}")
         self._fleet.send(
             self._fleet.workers, wire.SNAPSHOT_END, {"epoch": self._folder.record.epoch, "complete": False}
         )
@@ -278,9 +281,9 @@ class SnapshotDirector:
             self._last = manifest
         self._facts["completed"] += 1
         self._facts["last"] = facts = summary(manifest, wish.location)
-        console.note(f"the {manifest.title} is complete", name="snapshot.completed", **facts)
-        text = f"{facts['kind']} {facts['id']}: {facts['total_bytes']} bytes in {facts['duration_ms']} ms"
-        self._events.note("snapshot.completed", "ok", text)
+        console.note(f"the {manifest.title}{wish.by} is complete", name="snapshot.completed", **facts)
+        text = f"{facts['total_bytes']} bytes in {facts['duration_ms']} ms"
+        self._events.note("snapshot.completed", "ok", f"{facts['kind']} {facts['id']}{wish.by}: {text}")
         self._fleet.send(
             self._fleet.workers, wire.SNAPSHOT_END, {"epoch": manifest.epoch, "complete": is_chained}
         )

@@ -142,9 +142,9 @@ def gave_up(title: str, attempts: int, cause: str) -> str:
     )
 
 
-def draining(pending: int) -> str:
+def draining(pending: int, by: str) -> str:
     """An operator has closed the door."""
-    return f"Draining: new requests get 503, {requests_in_flight(pending)}"
+    return f"Draining{by}: new requests get 503, {requests_in_flight(pending)}"
 
 
 def requests_in_flight(pending: int) -> str:

@@ -21,7 +21,8 @@ COMMIT_BYTES = 1 << 20
 def look(host: Host, index: int, question: Mapping[str, Any], now: float) -> dict[str, Any]:
     """Answer a question about dead letters: ``do`` is list, show, retry or drop.
 
-    ``ids`` None means all, ``operator`` narrows them. What was retried or dropped is durable by now.
+    ``ids`` None means all, ``operator`` narrows them. What was retried or dropped is durable by now;
+    ``known`` are those of ``ids`` that were there.
     """
     ids, operator = question["ids"], question["operator"]
     found: dict[bytes, dict[str, Any]] = {}
@@ -33,7 +34,8 @@ def look(host: Host, index: int, question: Mapping[str, Any], now: float) -> dic
         limit = VALUE_LIMIT if question["do"] == "list" else WHOLE_VALUE_LIMIT
         rows = [shown(index, letter, limit) for letter in list(found.values())[:LIST_LIMIT]]
         return {"dead_letters": rows, "more": len(found) - len(rows)}
-    return _settle(host, found, now, retry=question["do"] == "retry")
+    known = [] if ids is None else [letter["error_id"] for letter in found.values()]
+    return {**_settle(host, found, now, retry=question["do"] == "retry"), "known": known}
 
 
 def _settle(host: Host, found: Mapping[bytes, dict[str, Any]], now: float, *, retry: bool) -> dict[str, Any]:

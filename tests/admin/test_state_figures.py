@@ -62,6 +62,11 @@ def test_figures_of_state_hold_through_kills_rescales_and_restarts(server: Serve
     until(lambda: told(server)[::2] == (KEYS, 2), "a letter that was dropped is not there")
     operate(server, "dlq_retry", {"all": True})
     until(lambda: told(server)[::2] == (KEYS, 2), "those that fail again are there again")
+    said = [event["text"] for event in server.status()["events"] if event["kind"] == "dead_letters"]
+    assert said == [
+        "1 dead letter dropped by 127.0.0.1, 0 skipped",
+        "2 dead letters retried by 127.0.0.1, 0 skipped",
+    ]
 
 
 def letters(server: Server) -> list[dict[str, Any]]:

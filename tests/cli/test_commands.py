@@ -344,3 +344,8 @@ def test_tables_align(capsys):
         "  a",
         "  1",
     ]
+
+
+def test_a_graph_for_programs_is_asked_for_as_elsewhere() -> None:
+    done = run("graph", "mini_flink.examples.running_total", "--json")
+    assert json.loads(done.stdout)["job"] == "running-total", done.stderr

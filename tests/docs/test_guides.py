@@ -15,7 +15,7 @@ from mini_flink.events import EVENTS
 from mini_flink.supervisor.loop import DIED
 from tests.architecture.test_events import names_of, spoken
 from tests.docs.follow import follow, needs
-from tests.docs.guide import DOCS, GUIDES, ROOT, blocks, inline_commands
+from tests.docs.guide import DOCS, GUIDES, README, ROOT, blocks, inline_commands
 from tests.docs.terminal import Terminal, workplace
 from tests.docs.test_architecture import names_in
 from tests.monitoring.test_files import rules
@@ -61,6 +61,18 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         target = page.parent / file if file else page
         assert target.exists(), link
         assert not anchor or anchor in anchors(target), link
+
+
+def test_every_page_is_reached_from_the_readme() -> None:
+    found, ways = {README}, [README]
+    while ways:
+        page = ways.pop()
+        for link in re.findall(r"\]\(([^)#]+\.md)(?:#[^)]*)?\)", page.read_text()):
+            target = (page.parent / link).resolve()
+            if target.exists() and target not in found:
+                found.add(target)
+                ways.append(target)
+    assert set(DOCS.glob("*.md")) <= found
 
 
 def anchors(page: Path) -> set[str]:

@@ -29,7 +29,11 @@ def test_a_retried_letter_counts_once_also_after_kills(serve: Serve) -> None:
     assert post(server.url, "/total", {"key": "a", "amount": 0}).body == {"total": 105}
     (left,) = run(server, "dead-letters list", "--json").json()["dead_letters"]
     assert left["error_id"] not in ids, "what fails again is a new letter"
-    assert run(server, "dead-letters retry", ids[0], "--json").json() == {"retried": 0, "skipped": 1}
+    unknown = run(server, "dead-letters retry", ids[0], "nope", "--yes", "--json")
+    assert (unknown.code, unknown.json()) == (2, {"retried": 0, "skipped": 2})
+    assert all(each in unknown.err for each in (ids[0], "nope"))
+    unknown = run(server, "dead-letters retry", "--all", "--yes", "--operator", "totl")
+    assert (unknown.code, unknown.out, "did you mean total?" in unknown.err) == (2, "", True)
     assert run(server, "dead-letters drop", left["error_id"], "--json").json() == {"dropped": 1, "skipped": 0}
     server.kill_all()
     server.start()

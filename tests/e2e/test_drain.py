@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
+import re
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -321,8 +323,16 @@ def test_rescale_and_upgrade_leave_the_door_closed(serve: Serve) -> None:
     load.until_done(50)
     server.until_status(lambda status: status["state"] == "drained", "rest")
     assert [each for each in later() if not is_refusal(each)] == []
+    assert run(server, "savepoint").code == 0
     assert run(server, "resume").code == 0
     load.until_done(200)
+    user = getpass.getuser()
+    kept = "\n".join(event["text"] for event in server.status()["events"])
+    for said in ("Draining", "rescale", "upgrade", r"savepoint \S+", "resumed"):
+        named = rf"{said} by {user} \(pid \d+\)"
+        assert re.search(named, kept), f"{said}: {kept}"
+        is_noted = said.startswith("savepoint")  # the log says it to programs only
+        assert is_noted or re.search(named, server.output), said
     exchanges = load.stop()
     assert not [each for each in exchanges if each.lost]
     check(server, exchanges)

@@ -274,7 +274,6 @@ class Log:
 
     def __init__(self, *, full_trace: bool = False) -> None:
         self._log = FailureLog(full_trace=full_trace)
-        self.next_due_ms = self._log.next_due_ms
 
     def record(self, failure: Failure, now_ms: int) -> str:
         return "".join(notice.text for notice in self._log.record(failure, now_ms))
@@ -295,13 +294,10 @@ class TestFailureLog:
     def test_a_thousand_equal_failures_are_one_print_and_a_count(self, failing):
         log = Log()
         assert "--> job.py:2" in log.record(failing(), 1_000)
-        assert log.next_due_ms() is None
         assert [log.record(failing(), 1_000 + i) for i in range(999)] == [""] * 999
-        assert log.next_due_ms() == 1_000 + REPEAT_WINDOW_MS
         assert log.due(10_999) == ""
         expected = "… 999 more like it in 10 s: KeyError in operator total, job.py:2\n"
         assert log.due(11_000) == expected
-        assert log.next_due_ms() is None
         assert "--> job.py:2" in log.record(failing(), 11_001)
 
     def test_the_count_is_said_before_the_next_print(self, failing):

@@ -130,7 +130,7 @@ def test_a_missing_file_names_the_nearest(folder, target):
 
 
 def test_a_missing_file_with_nothing_near(tmp_path):
-    assert failed("job.py", tmp_path).endswith("serve job.py\n")
+    assert failed("job.py", tmp_path).endswith("such as job.py or shop.orders\n")
     assert "no file nope/job.py here" in failed("nope/job.py", tmp_path)
 
 
@@ -174,7 +174,7 @@ def test_an_import_error_names_the_missing_module_and_the_users_line(folder):
         "  |\n"
         "2 | import nosuchthing.inner\n"
         "  | ^^^^^^^^^^^^^^^^^^^^^^^^\n"
-        "  = help: install it: pip install nosuchthing\n"
+        "  = help: is there a nosuchthing.py? or install it: pip install nosuchthing\n"
     )
 
 
@@ -188,7 +188,7 @@ def test_a_mistyped_import_names_the_nearest(folder, wrong, right):
 @pytest.mark.parametrize("package", ["numpi", "scipyy", "rey", "requestz"])
 def test_a_missing_package_is_not_taken_for_a_module_of_pythons(folder, package):
     (folder / "job.py").write_text(f"import {package}\n")
-    assert failed("job.py", folder).endswith(f"  = help: install it: pip install {package}\n")
+    assert failed("job.py", folder).endswith(f"a {package}.py? or install it: pip install {package}\n")
 
 
 @pytest.mark.parametrize("raised", ["asyncio.CancelledError()", "GeneratorExit()", "Halt('now')"])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -30,9 +32,21 @@ def test_a_port_in_use_is_refused_with_its_holder_although_it_is_shared() -> Non
     port = listeners.address.port
     with pytest.raises(BusyError, match=rf"port {port} is in use by .*\(pid {os.getpid()}\)") as refused:
         Listeners.open("127.0.0.1", port)
-    assert f"--port {port + 1}" in refused.value.help
     listeners.close()
     Listeners.open("127.0.0.1", port).close()
+    assert re.search(r"--port \d+$", refused.value.help)
+
+
+def test_the_port_that_is_offered_instead_is_not_taken_as_well() -> None:
+    listeners = Listeners.open("127.0.0.1", 0)
+    port = listeners.address.port
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # somebody has it already, as well
+            stack.enter_context(socket.create_server(("127.0.0.1", port + 1)))
+        with pytest.raises(BusyError) as refused:
+            Listeners.open("127.0.0.1", port)
+        assert f"--port {port + 1}" not in refused.value.help
+    listeners.close()
 
 
 def test_connections_spread_over_the_sockets_of_the_port() -> None:

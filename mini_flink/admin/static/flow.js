@@ -51,7 +51,7 @@ export const Kpis = ({ tick, points, span }) =>
     ${KPIS.map(([name, pick, write, lately]) => html`<${Kpi} key=${name} name=${name} pick=${pick} write=${write} lately=${lately} points=${points} span=${span} now=${tick.http} until=${tick.ts} />`)}
   </ul>`;
 
-const SIGNS = { died: "✕", back: "R", serving: "▸", snapshot: "S", snapshot_failed: "✕", rescale: "P", upgrade: "U", reload: "U", stopping: "■", draining: "D", drained: "D", resumed: "▸" };
+const SIGNS = { died: "✕", back: "R", serving: "▸", snapshot: "S", snapshot_failed: "✕", dead_letters: "L", rescale: "P", upgrade: "U", reload: "U", stopping: "■", draining: "D", drained: "D", resumed: "▸" };
 const SEVERITIES = { warning: "warn", error: "bad", info: "idle" };
 const FEW = 4;
 const sign = (event) => (event.kind === "verdict" ? level(event.level).shape : (SIGNS[event.kind] ?? "·"));

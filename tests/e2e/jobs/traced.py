@@ -27,10 +27,12 @@ class Check(KeyedProcessFunction[str, Value, Value]):
     def process_element(self, value: Value, ctx: KeyedProcessFunction.Context) -> Iterator[Value]:
         match value.get("do"):
             case "span":
-                from opentelemetry import trace  # not where nothing is traced: a test looks for it
+                from opentelemetry import propagate, trace  # not where nothing is traced: a test looks for it
 
+                headers: dict[str, str] = {}
                 with trace.get_tracer("user").start_as_current_span("look up"):
-                    pass
+                    propagate.inject(headers)  # what a service that is asked would be sent
+                value = {**value, "headers": headers}
             case "raise":
                 raise ValueError(f"no money in {value['account']}")
             case "die once" if not os.path.exists(value["mark"]):
@@ -43,7 +45,7 @@ class Total(KeyedProcessFunction[str, Value, Value]):
     """Answers."""
 
     def process_element(self, value: Value, ctx: KeyedProcessFunction.Context) -> Iterator[Value]:
-        yield {"shop": ctx.get_current_key()}
+        yield {"shop": ctx.get_current_key(), "headers": value.get("headers", {})}
 
 
 env = StreamExecutionEnvironment.get_execution_environment()
