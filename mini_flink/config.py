@@ -291,8 +291,11 @@ class Settings:
         group=ADMIN,
         commands=("serve", "top"),
     )
-
     admin_payloads: bool = _option(True, "show what state and dead letters hold on the page", group=ADMIN)
+    admin_limits: str | None = _option(
+        None, "limits of the page's words, as busy_warn=0.9,disk_bad=0.95; else the usual", group=ADMIN
+    )
+
     trace_ratio: float = _option(
         0.0,
         "part of the requests that are traced; 0 = none",
@@ -302,10 +305,6 @@ class Settings:
     )
     trace_endpoint: str | None = _option(
         None, "OTLP/HTTP collector, http://host:4318; else as OTEL_EXPORTER_OTLP_… say", group=TRACING
-    )
-
-    admin_limits: str | None = _option(
-        None, "limits of the page's words, as busy_warn=0.9,disk_bad=0.95; else the usual", group=ADMIN
     )
 
     full_trace: bool = _option(False, "show all frames of a failure, not the job's only", group=MESSAGES)

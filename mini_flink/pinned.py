@@ -29,6 +29,11 @@ class _Module(NamedTuple):
     source: bytes
 
 
+def path_of(runtime_dir: str, generation: int) -> str:
+    """Where what a generation has read of the user's files is written."""
+    return os.path.join(runtime_dir, f"sources.g{generation}")
+
+
 class PinnedSources:
     """What was read of the user's modules, by their names: a finder that gives, and keeps, these bytes."""
 
@@ -53,14 +58,15 @@ class PinnedSources:
 
     def write(self, runtime_dir: str, generation: int) -> str:
         """Hand them on to the processes of a generation; the path."""
-        path = os.path.join(runtime_dir, f"sources.g{generation}")
+        path = path_of(runtime_dir, generation)
         content = {
             name: [module.file, base64.b64encode(module.source).decode()]
-            for name, module in self._modules.items()
+            for name, module in list(self._modules.items())  # more may be read meanwhile, see resharder
         }
         try:
-            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            with open(os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
                 json.dump(content, file)
+            os.replace(f"{path}.new", path)
         except OSError as error:
             raise storage_error(path, error) from error
         return path

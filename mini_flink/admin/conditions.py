@@ -63,10 +63,11 @@ def title(process: Mapping[str, Any]) -> str:
 
 def _of_process(process: Mapping[str, Any], limits: Limits) -> Iterator[Condition]:
     subject, who, word = f"proc:{process['id']}", title(process), process["life"]
-    because = f", last by {process['last_exit']}" if process["last_exit"] else ""
+    because = f" after {process['last_exit']}" if process["last_exit"] else ""
     recent, silent_ms = process["restarts_10m"], process["hb_ms"]
     if recent >= limits.restarts_bad:
-        text = f"{who} dies again and again: {recent} times in ten minutes{because}"
+        last = f", last by {process['last_exit']}" if process["last_exit"] else ""
+        text = f"{who} dies again and again: {recent} times in ten minutes{last}"
         yield Condition(subject, "looping", BAD, text)
     elif recent >= limits.restarts_warn:
         yield Condition(subject, "restarted", WARN, f"{who} was started again{because}")
@@ -113,17 +114,21 @@ def _of_work(
     yield Condition(f"node:{found['node']}", "saturated", BAD, text, found["busy"])
 
 
+def _waiting(records: int) -> str:
+    return f"{records} record waits" if records == 1 else f"{records} records wait"
+
+
 def _behind(ticks: Ticks, process: Mapping[str, Any], limits: Limits, plan: Mapping[str, Any]) -> str:
     """Why a worker does not keep up, in words; empty if it does."""
     last = ticks[-1]
     growth = _growth(ticks, process["id"])
     if growth > 0:
-        return f"{process['pending']} records wait, {growth:+.0f}/s"
+        return f"{_waiting(process['pending'])}, {growth:+.0f}/s"
     oldest_ms = max((node["oldest_ms"] or 0 for node in last["nodes"]), default=0)
     if process["pending"] and oldest_ms >= limits.late_warn * plan["request_timeout_ms"]:
-        return f"{process['pending']} records wait, the oldest for {oldest_ms / 1000:.1f} s"
+        return f"{_waiting(process['pending'])}, the oldest for {oldest_ms / 1000:.1f} s"
     if process["pending"] and (last["http"]["shed_rate"] or 0) > 0:
-        return f"{process['pending']} records wait, and the door refuses more"
+        return f"{_waiting(process['pending'])}, and the door refuses more"
     return ""
 
 
@@ -158,7 +163,7 @@ def _of_node(
     name = names[node["id"]]
     worst = node["worst"]
     if worst is not None and worst["busy"] >= limits.busy_warn:
-        queue = f"; {node['queue']} records wait for it" if node["queue"] else ", and keeps up"
+        queue = f"; {_waiting(node['queue'])} for it" if node["queue"] else ", and keeps up"
         yield Condition(subject, "busy", WARN, f"{name} is {worst['busy']:.0%} busy{queue}", worst["busy"])
     if worst is not None and _is_skewed(node, limits):
         text = (
@@ -211,7 +216,8 @@ def _of_door(ticks: Ticks) -> Iterator[Condition]:
         shed = sum(lately) / len(lately)
         text = f"the door is at capacity: {shed:.1f} requests/s get 503, {http['inflight']} in flight"
         yield Condition(DOOR, "refusing", BAD, text)
-    errors, requests = _answered_in_a_minute(ticks, "err_rate"), _answered_in_a_minute(ticks, "rps")
+    errors = _answered_in_a_minute(ticks, "err_rate")
+    requests = _answered_in_a_minute(ticks, "rps") + _answered_in_a_minute(ticks, "shed_rate")
     if errors:
         level = BAD if errors > 0.01 * requests else WARN
         text = (

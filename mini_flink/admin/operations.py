@@ -22,6 +22,7 @@ ACCEPTED, RUNNING, DONE, FAILED = "accepted", "running", "done", "failed"
 QUESTIONS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "savepoint": ("savepoint", {}),
     "rescale": ("rescale", {}),
+    "cancel": ("cancel", {}),
     "drain": ("drain", {}),
     "resume": ("resume", {}),
     "dlq_retry": ("dead_letters", {"do": "retry"}),
@@ -32,6 +33,7 @@ QUESTIONS: Mapping[str, tuple[str, dict[str, Any]]] = {
 _ARGUMENTS: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
     "savepoint": {"location": (str, type(None))},
     "rescale": {"workers": (int, type(None)), "parallelisms": dict},
+    "cancel": {},
     "drain": {"job": str},
     "resume": {},
     "dlq_retry": {"ids": list, "all": bool, "operator": str},
@@ -251,6 +253,10 @@ def effect(kind: str, args: Mapping[str, Any], tick: Mapping[str, Any], plan: Ma
         return (
             f"{', '.join(changes)}: state is copied while requests are served, then new ones "
             f"wait for a moment ({inflight} in flight now); it can be changed back the same way"
+        )
+    if kind == "cancel":
+        return (
+            "calls off the rescale, upgrade or reload that is under way: everything goes back to how it was"
         )
     if kind == "drain":
         return (

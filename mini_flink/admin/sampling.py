@@ -286,6 +286,7 @@ class _Comparison:
             cpu = _share(_grown(old.cpu_s, usage.cpu_s) / self._dt_s)
         deaths = [event["ts"] for event in self._now.status["events"]
                   if event["kind"] == "died" and event["process"] == name]  # fmt: skip
+        restarts = process["restarts"]
         return {
             "id": name,
             "role": process["role"],
@@ -297,9 +298,10 @@ class _Comparison:
             "life": _life(process),
             "cpu": cpu,
             "rss": usage.rss_bytes if usage else None,
-            "restarts": process["restarts"],
-            "restarts_1h": _younger(deaths, self._now.ts_ms - HOUR_MS),
-            "restarts_10m": _younger(deaths, self._now.ts_ms - LATELY_MS),
+            "restarts": restarts,
+            # A rescale or upgrade gives its name to a new process; deaths of the one before are not its own.
+            "restarts_1h": min(restarts, _younger(deaths, self._now.ts_ms - HOUR_MS)),
+            "restarts_10m": min(restarts, _younger(deaths, self._now.ts_ms - LATELY_MS)),
             "uptime_s": int(usage.age_s) if usage else None,
             "last_exit": process["last_exit"] or None,
             "hb_ms": process["silent_ms"],

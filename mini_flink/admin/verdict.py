@@ -83,6 +83,14 @@ def _fine(tick: Mapping[str, Any]) -> Verdict:
     if tick["state"] == "starting" or http["rps"] is None:
         return _verdict(IDLE, "STARTING", "the first second is being measured")
     if http["rps"] == 0 and http["inflight"] == 0:
-        return _verdict(IDLE, "IDLE", "ready; no requests at present")
+        return _verdict(IDLE, "IDLE", f"ready; no requests at present{_left(tick)}")
     p99 = "" if http["p99_us"] is None else f", 99 % within {http['p99_us'] / 1000:.1f} ms"
-    return _verdict(OK, "OK", f"all is well: {http['rps']:.0f} requests/s{p99}")
+    return _verdict(OK, "OK", f"all is well: {http['rps']:.0f} requests/s{p99}{_left(tick)}")
+
+
+def _left(tick: Mapping[str, Any]) -> str:
+    """Dead letters that wait for somebody; nothing of them hurts now."""
+    present = tick["dlq"]["present"]
+    if not present:
+        return ""
+    return "; 1 dead letter is left" if present == 1 else f"; {present} dead letters are left"

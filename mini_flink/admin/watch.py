@@ -116,7 +116,6 @@ class Watch:
             "plan_hash": known.drawing.hash,
             "server_ts": time.time_ns() // 1_000_000,
             "interval_ms": round(INTERVAL_S * 1000),
-            "read_only": False,
             "history": [{name: one[name] for name in _HELLO_PARTS} for one in self.ticks],
             "events": list(known.reading.status["events"]),
         }

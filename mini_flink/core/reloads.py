@@ -49,6 +49,12 @@ class ReloadPolicy:
         self._loading = dict(found)
         return sorted(changed)
 
+    def reads(self, texts: Texts) -> None:
+        """What is being loaded has read more places than were known when that began."""
+        if self._loading is not None:
+            self._loading = {**texts, **self._loading}
+            self._tried = {**texts, **self._tried}
+
     def ended(self, tried: Texts | None = None) -> None:
         """The job was loaded, or could not be: from ``tried``, or None if that is only known by ``look``."""
         self._tried = dict(self._loading or self._tried if tried is None else tried)

@@ -18,7 +18,9 @@ class Counter(ABC):
 
     @abstractmethod
     def dec(self, n: int = 1) -> None:
-        """Lower it."""
+        """Lower it. To Prometheus a counter that falls has begun anew: ``rate`` counts what is left as
+        new. For what rises and falls take a gauge.
+        """
 
     @abstractmethod
     def get_count(self) -> int:
@@ -30,7 +32,7 @@ class Meter(ABC):
 
     @abstractmethod
     def mark_event(self, value: int = 1) -> None:
-        """It has happened, so many times."""
+        """It has happened, so many times; ValueError if that is below 0."""
 
     @abstractmethod
     def get_rate(self) -> float:

@@ -221,6 +221,7 @@ class GatewayProcess:
             self._tell_door()
         if not self._told_held and self._ingress.drained:
             self._told_held = True
+            self._publish()  # it may be replaced, and then it is killed: what it counted goes on
             self._tell(wire.HELD, {})
 
     async def _go(self, data: dict[str, Any]) -> None:

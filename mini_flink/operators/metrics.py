@@ -50,6 +50,8 @@ class UserMeter(Meter):
         self._seconds: deque[tuple[int, int]] = deque(maxlen=time_span_s)
 
     def mark_event(self, value: int = 1) -> None:
+        if value < 0:
+            raise ValueError(f"mark_event({value}): what has happened cannot be undone; take a gauge")
         self._metric.value += value
         second, seconds = int(time.monotonic()), self._seconds
         if seconds and seconds[-1][0] == second:

@@ -13,8 +13,8 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ from mini_flink.worker.tails import read_tail, remove_tails
 LAST_WORD_MS = 1000
 NICE = 10
 TELL_EVERY_S = 0.5
+WRITE_EVERY_S = 1.0
 _RECEIVE_LIMIT = 10
 
 
@@ -105,7 +106,9 @@ class ResharderProcess:
         """Load the job and hold it against what is stored; what the supervisor must know of it."""
         spec = self._spec
         self._pinned = PinnedSources.read(spec.sources)
-        self._graph = graph = load_graph(JobTarget.from_dict(spec.job), quiet=True, sources=self._pinned)
+        with self._telling_what_is_read():
+            target = JobTarget.from_dict(spec.job)
+            self._graph = graph = load_graph(target, quiet=True, sources=self._pinned)
         if self._task["same_job"]:
             check_fingerprint(spec, graph)
         with ExitStack() as stack:
@@ -122,6 +125,28 @@ class ResharderProcess:
             "findings": rebuild.findings(),
             "sources": self._write_sources(),
         }
+
+    @contextmanager
+    def _telling_what_is_read(self) -> Iterator[None]:
+        """Under ``--dev``: keep written which files were read, for who watches them while the job hangs."""
+        loaded = threading.Event()
+
+        def write() -> None:
+            with suppress(MiniFlinkError):  # it is written once more when it has loaded, and said then
+                self._write_sources()
+                while not loaded.wait(WRITE_EVERY_S):
+                    self._write_sources()
+
+        if not self._settings.dev or self._spec.sources:
+            yield
+            return
+        writer = threading.Thread(target=write, name="mini_flink sources", daemon=True)
+        writer.start()
+        try:
+            yield
+        finally:
+            loaded.set()
+            writer.join()
 
     def _write_sources(self) -> str:
         """What was read of the user's files, also of those that did not load; the path."""

@@ -42,6 +42,7 @@ from mini_flink.errors import (
 from mini_flink.faults import crash_point
 from mini_flink.folder import DataFolder, upgraded_to
 from mini_flink.jobs import JobTarget
+from mini_flink.pinned import path_of
 from mini_flink.spec import PAUSED, SERVE, STANDBY, TRIAL
 from mini_flink.supervisor.fleet import Fleet
 from mini_flink.supervisor.members import READY, STARTING, STOPPING, Member, describe_exit
@@ -167,6 +168,11 @@ class Changeover:
         self._phase_began_ms = 0
         self._sources = ""
         self._patience = Patience()
+
+    @property
+    def sources(self) -> str:
+        """Where the resharder writes which of the user's files were read, under ``--dev`` also meanwhile."""
+        return path_of(self._next.runtime_dir, self._next.generation)
 
     @property
     def is_loading(self) -> bool:

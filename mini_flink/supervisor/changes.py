@@ -44,6 +44,11 @@ class ChangeDirector:
         return self._changeover.kind if self._changeover else ""
 
     @property
+    def sources(self) -> str:
+        """Where stands what the job that is being loaded has read of the user's files; empty if none is."""
+        return self._changeover.sources if self._changeover else ""
+
+    @property
     def shown(self) -> str:
         """The same with how far it is, behind the state of the server: `` (rescale: copy)``."""
         return f" ({self._changeover.kind}: {self._changeover.phase})" if self._changeover else ""

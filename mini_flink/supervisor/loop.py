@@ -363,7 +363,7 @@ class Supervisor:
             return
         plan, now_ms = self._fleet.plan, self._now_ms
         if self._is_reloading:
-            reason = self._reloader.step_loading(plan, now_ms)
+            reason = self._reloader.step_loading(plan, self._changes.sources, now_ms)
             if reason:
                 self._changes.call_off_loading(reason, now_ms)
         elif self._may_reload:

@@ -33,7 +33,8 @@ class Reloader:
         self._allow_dropped = allow_dropped
         self._generation = plan.generation
         self._watch = SourcesWatch(PinnedSources.read(plan.sources), loaded=True)
-        self._slow_due_ms: int | None = None
+        self._slow_due_ms = 0
+        self._is_slow = False
 
     def due_ms(self) -> int:
         """When ``step`` is to be called next."""
@@ -48,16 +49,24 @@ class Reloader:
         if not changed:
             return None
         console.event("info", f"reloading: {shown(changed)} changed", name="reload.begun", files=changed)
-        self._slow_due_ms = now_ms + SLOW_MS
+        self._slow_due_ms, self._is_slow = now_ms + SLOW_MS, False
         data = {"what": RELOAD, "job": plan.job.as_dict(), "allow_dropped_state": self._allow_dropped}
         return Question(RELOAD, data, _nobody_listens, self._take_end)
 
-    def step_loading(self, plan: ServerPlan, now_ms: int) -> str:
-        """While the reload that it asked for is under way: why to call that off; empty: it is to go on."""
-        if self._slow_due_ms is not None and now_ms >= self._slow_due_ms:
-            self._slow_due_ms = None
-            said = f"still loading {plan.job.target}: does its top level return? A save begins anew"
-            console.event("warn", said, name="reload.slow")
+    def step_loading(self, plan: ServerPlan, read: str, now_ms: int) -> str:
+        """While the reload that it asked for is under way: why to call that off; empty: it is to go on.
+
+        ``read`` is where stands which files it has come to.
+        """
+        if now_ms >= self._slow_due_ms:
+            self._slow_due_ms = now_ms + SLOW_MS
+            if not self._is_slow:
+                self._is_slow = True
+                job = short_path(plan.job.target)
+                said = f"still loading {job}: does its top level return? A save begins anew"
+                console.event("warn", said, name="reload.slow")
+            with suppress(MiniFlinkError):  # it has not come to any
+                self._watch.reads(PinnedSources.read(read))
         newer = self._watch.overtaken(now_ms)
         return f"{shown(newer)} changed meanwhile" if newer else ""
 
@@ -65,7 +74,6 @@ class Reloader:
         """What has become of it; ``told`` names what was read for it, if that is known."""
         if "sources" not in told:  # it could not even begin
             console.event("warn", f"not reloaded: {told['reason']}", name="changeover.failed", kind=RELOAD)
-        self._slow_due_ms = None
         path = str(told.get("sources", ""))
         sources = None
         with suppress(MiniFlinkError):

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mini_flink.metrics import beside
-from mini_flink.progress import COUNTERS_OF
+from mini_flink.progress import COUNTERS_OF, GATEWAY_COUNTERS
 from mini_flink.supervisor.admin import AdminKeeper
 from mini_flink.supervisor.events import EventRing
 from mini_flink.supervisor.members import READY, STARTING, STOPPING, Member
@@ -63,7 +63,7 @@ def build_report(
             *(_process(member) for member in members),
             *([admin.report()] if admin else []),
         ],
-        "totals": {name: total(everybody, name) for name in COUNTERS_OF["gateway"] if name != "pending"},
+        "totals": _totals(everybody),
         "operators": _operators(plan, everybody),
         "snapshots": snapshots,
         "restored": restored,
@@ -72,6 +72,12 @@ def build_report(
         "last_failure": last_failure,
         "plan": _plan(plan),
     }
+
+
+def _totals(everybody: Iterable[Member]) -> dict[str, int]:
+    """What all gateways of this run have counted."""
+    gateways = [member for member in everybody if member.role == "gateway"]
+    return {name: total(gateways, name) for name in GATEWAY_COUNTERS}
 
 
 def _plan(plan: ServerPlan) -> dict[str, Any]:

@@ -36,6 +36,7 @@ class SourcesWatch:
     def __init__(self, sources: PinnedSources, *, loaded: bool) -> None:
         self._seen: dict[str, _Seen] = {}
         self._due_ms = 0
+        self._files: tuple[str, ...] = ()
         self._policy = ReloadPolicy({})
         self.ended(sources, loaded=loaded)
 
@@ -59,6 +60,12 @@ class SourcesWatch:
         """While the job is being loaded: the places that have changed since that began."""
         self.step(now_ms)
         return self._policy.overtaken
+
+    def reads(self, sources: PinnedSources) -> None:
+        """The job that is being loaded has come to these files: they count already."""
+        texts = {file: _digest(text) for file, text in sources.texts().items()}
+        self._files = tuple({*self._files, *texts})
+        self._policy.reads(texts)
 
     def ended(self, sources: PinnedSources | None, *, loaded: bool) -> None:
         """The job was loaded, or could not be, from ``sources``; None if it is not known what was read."""

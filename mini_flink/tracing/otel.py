@@ -16,11 +16,17 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 from opentelemetry import context as contexts
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.environment_variables import OTEL_RESOURCE_ATTRIBUTES, OTEL_SERVICE_NAME
+from opentelemetry.sdk.environment_variables import (
+    OTEL_EXPORTER_OTLP_ENDPOINT,
+    OTEL_EXPORTER_OTLP_TRACES_ENDPOINT,
+    OTEL_RESOURCE_ATTRIBUTES,
+    OTEL_SERVICE_NAME,
+)
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
@@ -80,7 +86,7 @@ class OtelTracing:
     def __init__(self, job: str, process: str, incarnation: int, endpoint: str | None, say: Say) -> None:
         resource = Resource.create(_about(job, process, incarnation))
         exporter = OTLPSpanExporter(endpoint.rstrip("/") + TRACES_PATH if endpoint else None)
-        self._processor = BatchSpanProcessor(_Watched(exporter, Complaints(say)))
+        self._processor = BatchSpanProcessor(_Watched(exporter, Complaints(say, collector(endpoint))))
         self._tracer = self._provider(resource, ParentBased(ALWAYS_ON)).get_tracer("mini_flink")
         if isinstance(
             trace.get_tracer_provider(), trace.ProxyTracerProvider
@@ -145,12 +151,26 @@ def _place(context: bytes) -> SpanContext:
     return SpanContext(place.trace_id, place.span_id, True, TraceFlags(place.flags), state)
 
 
+def collector(endpoint: str | None) -> str:
+    """The address of the collector, without a password, as the exporter finds it if ``endpoint`` is None."""
+    url = (
+        endpoint
+        or os.environ.get(OTEL_EXPORTER_OTLP_TRACES_ENDPOINT)
+        or os.environ.get(OTEL_EXPORTER_OTLP_ENDPOINT)
+        or "http://localhost:4318"
+    )
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
 class Complaints(logging.Handler):
     """Turns what the SDK says of failing exports into an event, once in ten minutes."""
 
-    def __init__(self, say: Say) -> None:
+    def __init__(self, say: Say, where: str) -> None:
+        """``where`` is the collector, as it is named."""
         super().__init__(logging.WARNING)
         self._say = say
+        self._where = where
         self._last = ""
         self._lost = 0
         self._said_s = float("-inf")
@@ -173,10 +193,11 @@ class Complaints(logging.Handler):
             return
         self._said_s = now
         lost, self._lost = self._lost, 0
-        why = f": {printable(self._last)}" if self._last else ""
+        why = f": {printable(self._last.rstrip('. '))}" if self._last else ""
         self._say(
             "warn",
-            f"{lost} spans or more did not reach the collector{why}. Requests are served as before "
+            f"{lost} spans or more did not reach the collector at {self._where}{why}. "
+            "Requests are served as before "
             "(said once in ten minutes)",
             name="traces.lost",
             spans=lost,

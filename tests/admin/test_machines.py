@@ -84,6 +84,14 @@ def test_a_tick_is_the_difference_of_two_readings() -> None:
     assert (worker["cpu"], worker["busy"]) == (1.0, 0.5)
 
 
+@pytest.mark.parametrize(("restarts", "shown"), [(1, 1), (0, 0)])
+def test_a_process_of_a_new_generation_has_not_died_the_deaths_of_the_last(restarts: int, shown: int) -> None:
+    death = {"ts": 9_000, "kind": "died", "process": "w0"}
+    one = tick(None, reading(10.0, restarts=restarts, events=[death]), DRAWING, 1)
+    worker = next(process for process in one["procs"] if process["id"] == "w0")
+    assert [worker[name] for name in ("restarts", "restarts_10m", "restarts_1h")] == [restarts, shown, shown]
+
+
 def test_what_is_not_known_is_not_zero() -> None:
     one = tick(None, reading(10.0), DRAWING, 1)
     total = next(node for node in one["nodes"] if node["id"] == "total")

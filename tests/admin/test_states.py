@@ -65,7 +65,7 @@ def tick(second: int, nodes: Iterable[dict[str, Any]], procs: Iterable[dict[str,
     snap = {"failed_in_a_row": 0, "age_s": 10, "interval_s": 60, "last_failure": None, **more.pop("snap", {})}
     disk = {"used": 0.3, "is_full": False, "full_in_s": None, **more.pop("disk", {})}
     known = {"ts": second * 1000, "dt_ms": 1000, "state": "serving", "http": http, "snap": snap, "disk": disk}
-    return {**known, "dlq": {"total": 0}, "nodes": list(nodes), "procs": list(procs), **more}
+    return {**known, "dlq": {"total": 0, "present": 0}, "nodes": list(nodes), "procs": list(procs), **more}
 
 
 def run(drawn: dict[str, Any], ticks: list[Any]) -> Any:
@@ -269,7 +269,7 @@ CAUSES = {
     "a dead worker": (
         CHAIN,
         lambda s: ([node("fraud")], [proc("w0", life="down", last_exit="SIGKILL"), proc("w1")]),
-        "DOWN", None, "worker 0 is down and is being started again, last by SIGKILL",
+        "DOWN", None, "worker 0 is down and is being started again after SIGKILL",
     ),
     "slow commits": (
         CHAIN,
@@ -317,6 +317,21 @@ def test_the_verdict_names_the_cause_not_its_victims(name: str) -> None:
 )
 def test_without_trouble_the_verdict_says_what_goes_on(more: dict[str, Any], code: str) -> None:
     assert steady(CHAIN, lambda s: tick(s, [node("fraud")], [proc("w0")], **more))["verdict"]["code"] == code
+
+
+@pytest.mark.parametrize(
+    ("present", "words"),
+    [(0, "at present"), (1, "; 1 dead letter is left"), (464, "; 464 dead letters are left")],
+)
+def test_dead_letters_that_are_left_are_told_when_nothing_else_is_wrong(present: int, words: str) -> None:
+    dlq = {"total": present, "present": present}
+
+    def idle(second: int) -> Any:
+        return tick(second, [node("fraud")], [proc("w0")], http={"rps": 0.0, "inflight": 0}, dlq=dlq)
+
+    verdict = steady(CHAIN, idle)["verdict"]
+    assert verdict["code"] == "IDLE"
+    assert verdict["text"].endswith(words)
 
 
 def test_everything_that_has_a_word_is_a_word_of_the_server() -> None:

@@ -71,6 +71,19 @@ def test_a_change_overtakes_what_is_being_loaded_once_it_has_lasted() -> None:
     assert settled(policy, {JOB: "1"}, 3_000) == [JOB]
 
 
+def test_a_file_that_is_read_on_the_way_counts_already() -> None:
+    policy = ReloadPolicy({JOB: "1"})
+    assert settled(policy, {JOB: "2"}, 0) == [JOB]
+    policy.reads({JOB: "2", HELPER: "hangs"})
+    policy.look({JOB: "2", HELPER: "hangs"}, 900)
+    policy.look({JOB: "2", HELPER: "1"}, 1_000)
+    assert policy.overtaken == []
+    policy.look({JOB: "2", HELPER: "1"}, 1_000 + QUIET_MS)
+    assert policy.overtaken == [HELPER]
+    policy.ended()
+    assert settled(policy, {JOB: "2", HELPER: "1"}, 2_000) == [HELPER]
+
+
 def test_what_was_read_counts_and_not_what_was_looked_at() -> None:
     policy = ReloadPolicy({JOB: "1"})
     assert settled(policy, {JOB: "2"}, 0) == [JOB]

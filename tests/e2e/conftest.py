@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.pages import browser, context, page
+from tests.e2e.pages import browser, context, page, shared
 from tests.e2e.server import Server
 
-__all__ = ["browser", "context", "page"]
+__all__ = ["browser", "context", "page", "shared"]
 
 Serve = Callable[..., Server]
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.e2e.server import JOBS, Server
+
+Shared = Callable[..., tuple[Server, str]]
 
 CHROMIUM = "/usr/bin/chromium"
 QUIET = [
@@ -64,6 +67,50 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 @pytest.fixture
 def page(context: BrowserContext) -> Page:
     return context.new_page()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    """Servers that several tests of a module look at, one for each job, and the address of its page.
+
+    Whoever uses one leaves it serving. What a test needs for itself alone it makes with ``serve``.
+    """
+    servers: dict[str, Server] = {}
+
+    def get(job: str, *options: str) -> tuple[Server, str]:
+        if job not in servers:
+            folder = tmp_path_factory.mktemp("shared")
+            servers[job] = Server(
+                folder, JOBS / job, *FEW, *options, environment={"MINI_FLINK_ADMIN": "true"}
+            )
+            servers[job].start()
+        return servers[job], page_of(servers[job])
+
+    yield get
+    for server in servers.values():
+        server.clean_up()
+    assert [line for server in servers.values() for line in server.surprises()] == []
+
+
+def look_at(page: Page, url: str, route: str) -> None:
+    """Go to a view, and wait until it is the one that is shown."""
+    page.goto(f"{url}/#/{route}")
+    name, _, query = route.partition("?")
+    expect(page.locator(f'nav [aria-current][href="#/{name}"]')).to_be_attached()
+    expect(page.get_by_role("heading", level=1)).to_be_attached()
+    if tab := dict(httpx.QueryParams(query)).get("tab"):
+        expect(page.locator(f'[data-tab="{tab}"][aria-selected="true"]')).to_be_attached()
+
+
+def violations(page: Page, *only: str, within: str = "html") -> list[dict[str, Any]]:
+    """What axe finds on the page or in a part of it, by all its rules or a few; it is brought there once."""
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(Axe().axe_script)
+    options = {"resultTypes": ["violations"], **({"runOnly": list(only)} if only else {})}
+    found: list[dict[str, Any]] = page.evaluate(
+        "async ([within, options]) => (await axe.run(within, options)).violations", [within, options]
+    )
+    return found
 
 
 def with_page(serve: Any, job: str | Path = "ledger.py", *options: str, **more: Any) -> tuple[Server, str]:

@@ -144,6 +144,17 @@ def test_what_is_wrong_says_so_and_the_version_before_goes_on(serve: Serve, desk
     reloaded(server, since)
     answer = post(server.url, "/total", {"key": "own", "amount": 0})
     assert answer.body == {"key": "own", "total": 5, "version": 2}
+
+    since = server.mark()
+    (desk.folder / "endless.py").write_text("while True: pass\n")
+    desk.job.write_text(f"import endless\n{JOB}")
+    server.until("reloading: ", since)
+    server.until("warn   still loading .*job.py: does its top level return", since)
+    assert version(server) == 2
+    (desk.folder / "endless.py").write_text("")  # nobody has watched it before
+    server.until(r"not reloaded, the version before goes on: \S*endless.py changed meanwhile", since)
+    reloaded(server, since)
+    assert version(server) == 1
     assert server.stop() == 0
 
 

@@ -7,31 +7,28 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from mini_flink.keys import encode_key, key_group
 from mini_flink.state.position import Position
 from tests.e2e.client import post, post_all
 from tests.e2e.conftest import Serve
-from tests.e2e.pages import PATIENCE_MS, needs_chromium, page_of
-from tests.e2e.server import JOBS, Server
+from tests.e2e.pages import FEW, PATIENCE_MS, Shared, needs_chromium, violations, with_page
+from tests.e2e.server import Server
 
 pytestmark = needs_chromium
 HOSTILE = "<img src=x onerror=\"document.title='owned'\">"
-ADMIN = {"MINI_FLINK_ADMIN": "true"}
 
 
-def served(serve: Serve, **environment: str) -> tuple[Server, str]:
+@pytest.fixture(scope="module")
+def served(shared: Shared) -> tuple[Server, str]:
     """A server with some keys, and the address of its page."""
-    server = serve(
-        JOBS / "keeping.py", "--workers", "2", "--gateways", "1", environment={**ADMIN, **environment}
-    ).start()
+    server, url = shared("keeping.py", "--workers", "2")
     values: list[dict[str, Any]] = [{"key": f"k{number}", "amount": number} for number in range(60)]
     values += [{"key": HOSTILE, "amount": 7}, {"key": ["a", 1], "amount": 8}]
     values += [{"key": HOSTILE, "order": {"item": HOSTILE, "count": 2}}]
     assert all(answer.ok for answer in post_all(server.url, "/keep", [values])[0])
-    return server, page_of(server)
+    return server, url
 
 
 def look_up(page: Page, key: str) -> None:
@@ -40,8 +37,8 @@ def look_up(page: Page, key: str) -> None:
     field.press("Enter")
 
 
-def test_what_is_shown_is_what_a_request_made(serve: Serve, page: Page) -> None:
-    server, url = served(serve)
+def test_what_is_shown_is_what_a_request_made(served: tuple[Server, str], page: Page) -> None:
+    server, url = served
     page.goto(url)
     page.get_by_role("link", name="Keys").click()
     look_up(page, "k17")
@@ -63,8 +60,8 @@ def test_what_is_shown_is_what_a_request_made(serve: Serve, page: Page) -> None:
     expect(found.get_by_label("State total")).to_have_text("8")
 
 
-def test_text_of_keys_and_values_is_text(serve: Serve, page: Page) -> None:
-    _, url = served(serve)
+def test_text_of_keys_and_values_is_text(served: tuple[Server, str], page: Page) -> None:
+    _, url = served
     before = Position(key_group(encode_key(HOSTILE), 128)).cursor()
     page.goto(f"{url}/#/keys?key={quote(HOSTILE)}&after={before}")
     found = page.get_by_role("region", name="State of the key")
@@ -75,8 +72,8 @@ def test_text_of_keys_and_values_is_text(serve: Serve, page: Page) -> None:
     assert "owned" not in page.title()
 
 
-def test_keys_are_paged_through_on_a_phone_and_by_keyboard(serve: Serve, page: Page) -> None:
-    _, url = served(serve)
+def test_keys_are_paged_through_on_a_phone_and_by_keyboard(served: tuple[Server, str], page: Page) -> None:
+    _, url = served
     page.set_viewport_size({"width": 375, "height": 800})
     page.goto(f"{url}/#/keys")
     keys: set[str] = set()
@@ -105,18 +102,17 @@ def test_keys_are_paged_through_on_a_phone_and_by_keyboard(serve: Serve, page: P
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_it_is_accessible(serve: Serve, page: Page, theme: str) -> None:
-    _, url = served(serve)
+def test_it_is_accessible(served: tuple[Server, str], page: Page, theme: str) -> None:
+    _, url = served
     page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
     page.goto(f"{url}/#/keys?key=k3")
     expect(page.get_by_label("State total")).to_have_text("3")
     expect(page.get_by_role("region", name="Keys of")).to_be_visible()
-    results = Axe().run(page)
-    assert results.violations_count == 0, results.generate_report()
+    assert violations(page) == []
 
 
 def test_what_goes_wrong_is_said_in_words(serve: Serve, page: Page) -> None:
-    _, url = served(serve, MINI_FLINK_ADMIN_PAYLOADS="false")
+    _, url = with_page(serve, "keeping.py", *FEW, "--no-admin-payloads")
     assert page.context.browser is not None
     refused = page.context.browser.new_page()  # the browser complains of a 403, as it is to
     refused.goto(f"{url}/#/keys?key=k3")

@@ -11,13 +11,14 @@ from typing import Any, Literal
 
 import httpx
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.conftest import Serve
-from tests.e2e.pages import FEW, needs_chromium, with_page
+from tests.e2e.pages import FEW, Shared, look_at, needs_chromium, violations, with_page
 
 ROUTES = ("flow", "flow?view=table", "latency", "processes", "snapshots", "deadletters", "actions")
+LONG = "W" * 200
+"""An operator of the hostile job, with state."""
 TABS = ("overview", "subtasks", "errors", "latency", "state", "limits")
 RECORDS = 40
 
@@ -83,6 +84,28 @@ DRAWN = """() => {
 }"""
 
 
+LATELY = """async () => {
+  const { errorsLately } = await import("/static/flow.js");
+  const second = (at, errors, rps = 100) => ({ ts: at * 1000, rps, shed_rate: 0, err_rate: errors });
+  const points = [second(1, 100), second(2, 0), second(3, 10), second(4, 0), second(5, 10), second(6, 0)];
+  const of = (...several) => errorsLately(several, several.at(-1).ts);
+  return [of(...points), of(second(1, null, null)), of(second(1, 0, 0)), errorsLately(points, 2000)];
+}"""
+
+
+def _with_seven_more(route: Route) -> None:
+    """The server's answer, as if it knew of more snapshots than fit."""
+    answer = route.fetch()
+    route.fulfill(response=answer, json={**answer.json(), "more": 7})
+
+
+def _hostile(shared: Shared) -> str:
+    """A job with names that no page must take for anything but text, and a dead letter of it."""
+    server, url = shared("hostile.py")
+    assert httpx.post(f"{server.url}/total", json={"key": "<b>k</b>", "amount": 0}).status_code == 500
+    return url
+
+
 def _number(text: str) -> float:
     """``1.2k/s`` as a number."""
     found = re.match(r"([\d.]+)([kM]?)", text)
@@ -132,6 +155,7 @@ def test_what_is_shown_is_what_flows_and_a_killed_worker_returns(serve: Serve, p
     worker = server.of("worker")
     shown_worker = page.locator("tbody tr", has=page.locator('[data-process="w0"]'))
     expect(shown_worker.locator("td").nth(0)).to_contain_text("OK")
+    expect(shown_worker.locator("td").nth(7)).to_have_text("–")
     os.kill(worker["pid"], signal.SIGKILL)
     expect(shown_worker.locator("td").nth(3)).to_have_text("1")
     expect(shown_worker.locator("td").nth(0)).to_contain_text("RESTARTED")
@@ -154,8 +178,8 @@ def test_a_worker_that_stays_down_is_said_until_it_is_back(serve: Serve, page: P
     expect(page.locator("#verdict")).not_to_contain_text("DOWN")
 
 
-def test_it_says_so_when_nothing_is_heard_and_comes_back_by_itself(serve: Serve, page: Page) -> None:
-    server, url = with_page(serve, "ledger.py", *FEW)
+def test_it_says_so_when_nothing_is_heard_and_comes_back_by_itself(shared: Shared, page: Page) -> None:
+    server, url = shared("ledger.py")
     page.goto(url)
     expect(page.locator(".kpis")).to_be_visible()
     server.stop()
@@ -164,42 +188,40 @@ def test_it_says_so_when_nothing_is_heard_and_comes_back_by_itself(serve: Serve,
     expect(page.locator("#verdict")).to_contain_text("IDLE")
 
 
-def test_all_views_for_the_eye_the_reader_and_the_phone(serve: Serve, page: Page) -> None:
-    server, url = with_page(serve, "failing.py", *FEW)
-    assert httpx.post(f"{server.url}/total", json={"key": "k", "amount": 1, "do": "raise"}).status_code == 500
-    views = [*ROUTES, *(f"flow?node=total&tab={tab}" for tab in TABS)]
-    only_colours = {"runOnly": ["color-contrast"]}
-    themes: list[tuple[Literal["light", "dark"], list[str], Any]] = [
-        ("light", views, None),
-        ("dark", [*ROUTES, views[-1]], only_colours),
+def test_all_views_for_the_eye_the_reader_and_the_phone(shared: Shared, page: Page) -> None:
+    url = _hostile(shared)
+    views = [*ROUTES, *(f"flow?node={LONG}&tab={tab}" for tab in TABS)]
+    themes: list[tuple[Literal["light", "dark"], list[str], list[str]]] = [
+        ("light", views, []),
+        ("dark", [*ROUTES, views[-1]], ["color-contrast"]),
     ]
-    for theme, shown, options in themes:
+    for theme, shown, rules in themes:
         page.emulate_media(color_scheme=theme)
         for route in shown:
-            page.goto(f"{url}/#/{route}")
-            expect(page.get_by_role("heading", level=1)).to_be_attached()
-            found = Axe().run(page, options=options).response["violations"]
+            look_at(page, url, route)
+            found = violations(page, *rules, within=".drawer" if "tab=" in route else "html")
             serious = [each["id"] for each in found if each["impact"] in ("serious", "critical")]
             assert serious == [], f"{route}, {theme}"
     page.goto(f"{url}/#/actions")
     page.get_by_role("button", name="Drain…").click()
     expect(page.locator("dialog .effect")).to_contain_text("503")
-    assert Axe().run(page).response["violations"] == []
+    assert violations(page) == []
     page.keyboard.press("Escape")
     expect(page.get_by_role("button", name="Drain…")).to_be_focused()
     page.set_viewport_size({"width": 375, "height": 800})
     page.goto(f"{url}/#/flow")
     expect(page.locator(".edge-line").first).to_contain_text(re.compile(r"/s · .+ · q \d+ · oldest \d+ ms"))
     for route in views:
-        page.goto(f"{url}/#/{route}")
-        expect(page.get_by_role("heading", level=1)).to_be_attached()
+        look_at(page, url, route)
         assert page.evaluate("document.documentElement.scrollWidth") <= 375, route
+        if route in ROUTES:
+            expect(page.locator("nav [aria-current]")).to_be_in_viewport(ratio=0.99)
         small = page.locator("main button:not(.link), main select").evaluate_all(SMALL)
         assert small == [], route
 
 
-def test_with_forced_colours_words_lines_and_focus_stay(serve: Serve, page: Page) -> None:
-    _, url = with_page(serve, "ledger.py", *FEW)
+def test_with_forced_colours_words_lines_and_focus_stay(shared: Shared, page: Page) -> None:
+    _, url = shared("ledger.py")
     page.emulate_media(forced_colors="active", reduced_motion="reduce")
     page.goto(url)
     expect(page.locator("[data-node] .word").first).to_have_text("IDLE")
@@ -211,9 +233,8 @@ def test_with_forced_colours_words_lines_and_focus_stay(serve: Serve, page: Page
     assert drawn["focus"] not in (canvas, text)
 
 
-def test_hostile_names_are_text_and_fit(serve: Serve, page: Page) -> None:
-    server, url = with_page(serve, "hostile.py", *FEW)
-    assert httpx.post(f"{server.url}/total", json={"key": "<b>k</b>", "amount": 0}).status_code == 500
+def test_hostile_names_are_text_and_fit(shared: Shared, page: Page) -> None:
+    url = _hostile(shared)
     plan = httpx.get(f"{url}/api/v1/plan").json()
     page.goto(url)
     expect(page.locator(".card")).to_have_count(len(plan["nodes"]))
@@ -226,19 +247,16 @@ def test_hostile_names_are_text_and_fit(serve: Serve, page: Page) -> None:
         expect(page.locator("#panel")).to_contain_text("p0" if not node["in_gateway"] else "in the gateways")
         page.keyboard.press("Escape")
         expect(page.locator(".drawer")).to_have_count(0)
-    for width in (1440, 375):
-        page.set_viewport_size({"width": width, "height": 800})
-        for route in ROUTES:
-            page.goto(f"{url}/#/{route}")
-            expect(page.get_by_role("heading", level=1)).to_be_attached()
-            assert page.evaluate("document.documentElement.scrollWidth") <= width, route
+    for route in ROUTES:
+        look_at(page, url, route)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 1440, route
     page.goto(f"{url}/#/deadletters")
     expect(page.locator(".group h2")).to_contain_text("<script>window.hacked = 1</script>")
     assert page.evaluate("window.hacked") is None
 
 
-def test_the_keyboard_alone_looks_closer_and_takes_a_savepoint(serve: Serve, page: Page) -> None:
-    _, url = with_page(serve, "ledger.py", *FEW)
+def test_the_keyboard_alone_looks_closer_and_takes_a_savepoint(shared: Shared, page: Page) -> None:
+    _, url = shared("ledger.py")
     page.add_init_script(HOLD)
     page.goto(f"{url}/#/flow")
     plan = httpx.get(f"{url}/api/v1/plan").json()
@@ -265,10 +283,14 @@ def test_the_keyboard_alone_looks_closer_and_takes_a_savepoint(serve: Serve, pag
     page.locator("dialog .go").focus()
     page.keyboard.press("Enter")
     expect(page.locator("tbody .state").first).to_contain_text("done")
+    page.route("**/api/v1/snapshots", _with_seven_more)
+    page.goto(f"{url}/#/snapshots")
+    expect(page.locator("tbody td").nth(2)).to_have_text(re.compile(r"^[1-9]\d* ms$|^[1-9][\d.]* s$"))
+    expect(page.locator("main")).to_contain_text("7 older ones")
 
 
-def test_latency_is_drawn_over_time(serve: Serve, page: Page) -> None:
-    server, url = with_page(serve, "ledger.py", *FEW)
+def test_latency_is_drawn_over_time(shared: Shared, page: Page) -> None:
+    server, url = shared("ledger.py")
     page.goto(f"{url}/#/latency")
     for number in range(RECORDS):
         httpx.post(f"{server.url}/add", json={"key": f"k{number}", "token": f"t{number}", "bucket": "b"})
@@ -279,6 +301,8 @@ def test_latency_is_drawn_over_time(serve: Serve, page: Page) -> None:
         expect(page.locator(".legend")).to_contain_text(re.compile(rf"{name} [\d.]+ [µm]?s"))
     page.get_by_role("combobox", name="Over").select_option("1m")
     assert "range=1m" in page.url
+    # What is shown as the share of errors is that of the last five seconds.
+    assert page.evaluate(LATELY) == [0.04, None, 0, 0.5]
     expect(page.locator(".chart polyline.line0").first).to_be_attached()
     history = httpx.get(f"{url}/api/v1/history", params={"series": "http.p99_us", "range": "1m"}).json()
     assert any(value for _, value in history["series"]["http.p99_us"])

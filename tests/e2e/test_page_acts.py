@@ -9,8 +9,9 @@ from typing import Any
 import httpx
 from playwright.sync_api import BrowserContext, Page, expect
 
+from mini_flink.config import BY_NAME
 from tests.e2e.conftest import Serve
-from tests.e2e.pages import FEW, needs_chromium, with_page
+from tests.e2e.pages import FEW, Shared, needs_chromium, with_page
 from tests.e2e.server import Server
 
 TABS = 8
@@ -46,12 +47,12 @@ def _get_on(*pages: Page) -> None:
         expect(page.locator("#main")).not_to_have_attribute("data-seq", str(seq))
 
 
-def test_eight_tabs_read_one_stream_and_any_of_them_may_go(serve: Serve, context: BrowserContext) -> None:
-    server, url = with_page(serve, "ledger.py", *FEW)
+def test_eight_tabs_read_one_stream_and_any_of_them_may_go(shared: Shared, context: BrowserContext) -> None:
+    server, url = shared("ledger.py")
     pages = [context.new_page() for _ in range(TABS)]
     pages[1].clock.install()
     for page in pages:
-        page.goto(url)
+        page.goto(url, wait_until="commit")
     for page in pages:
         expect(page.locator("#verdict")).to_contain_text("IDLE")
     _get_on(*pages)
@@ -72,8 +73,8 @@ def test_eight_tabs_read_one_stream_and_any_of_them_may_go(serve: Serve, context
     _until_streams(server, url, 1)
 
 
-def test_where_tabs_cannot_agree_each_reads_for_itself(serve: Serve, context: BrowserContext) -> None:
-    server, url = with_page(serve, "ledger.py", *FEW)
+def test_where_tabs_cannot_agree_each_reads_for_itself(shared: Shared, context: BrowserContext) -> None:
+    server, url = shared("ledger.py")
     # So it is on a page that came over plain HTTP from another host.
     context.add_init_script("Object.defineProperty(Navigator.prototype, 'locks', { value: undefined })")
     pages = [context.new_page(), context.new_page()]
@@ -109,9 +110,9 @@ def test_the_token_is_asked_for_and_a_wrong_one_is_refused(
 
 
 def test_a_dead_letter_is_shown_whole_and_a_group_is_retried_exported_and_dropped(
-    serve: Serve, page: Page
+    shared: Shared, page: Page
 ) -> None:
-    server, url = with_page(serve, "failing.py", *FEW)
+    server, url = shared("failing.py")
     for key in ("<b>k</b>", "poor"):
         bad = {"key": key, "amount": 1, "do": "early"}
         assert httpx.post(f"{server.url}/total", json=bad).status_code == 500
@@ -156,10 +157,14 @@ def test_a_dead_letter_is_shown_whole_and_a_group_is_retried_exported_and_droppe
     expect(page.locator(".empty")).to_contain_text("None")
 
 
-def test_workers_and_subtasks_become_more(serve: Serve, page: Page) -> None:
-    _, url = with_page(serve, "failing.py", *FEW)
+def test_workers_and_subtasks_become_more(shared: Shared, page: Page) -> None:
+    _, url = shared("failing.py")
     page.goto(f"{url}/#/actions")
     page.get_by_role("button", name="Rescale…").click()
+    expect(page.locator("dialog .effect")).to_contain_text("Nothing would change")
+    expect(page.locator("dialog .go")).to_be_disabled()
+    most = str(BY_NAME["workers"].maximum)
+    expect(page.get_by_label("Workers")).to_have_attribute("max", most)
     page.get_by_label("Workers").fill("2")
     page.get_by_label("Workers").press("Tab")
     expect(page.locator("dialog .effect")).to_contain_text("from 1 to 2 workers")
@@ -168,6 +173,7 @@ def test_workers_and_subtasks_become_more(serve: Serve, page: Page) -> None:
     page.get_by_label("Number of subtasks").press("Tab")
     expect(page.locator("dialog .effect")).to_contain_text("Total in 4 subtasks")
     page.locator("dialog .go").click()
+    expect(page.locator("tbody tr").first).to_contain_text("Rescale")
     expect(page.locator("tbody tr").first.locator(".state")).to_contain_text("done")
     page.goto(f"{url}/#/processes")
     expect(page.locator('[data-process="w1"]')).to_contain_text("OK")
@@ -175,8 +181,8 @@ def test_workers_and_subtasks_become_more(serve: Serve, page: Page) -> None:
     expect(page.locator('[data-node="total"]')).to_contain_text("keyed ×4")
 
 
-def test_the_server_is_drained_and_resumed(serve: Serve, page: Page) -> None:
-    server, url = with_page(serve, "ledger.py", *FEW)
+def test_the_server_is_drained_and_resumed(shared: Shared, page: Page) -> None:
+    server, url = shared("ledger.py")
     page.goto(f"{url}/#/actions")
     page.get_by_role("button", name="Drain…").click()
     expect(page.locator("dialog .effect")).to_contain_text("new requests get 503")

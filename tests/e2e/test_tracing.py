@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -202,13 +203,14 @@ def test_a_collector_that_is_not_there(serve: Serve) -> None:
         server = serve(JOB, *options, environment=environment).start()
         assert pay(server).status_code == 200
         for who in ("worker 0", "gateway 0"):
-            server.until(rf"warn   {who}: \d+ spans or more did not reach the collector")
+            where = rf"did not reach the collector at {re.escape(url)}: .*[^.]\. Requests"
+            server.until(rf"warn   {who}: \d+ spans or more {where}")
         for _ in range(100):
             assert pay(server).status_code == 200
         assert server.stop() == 0
         assert server.output.count("did not reach the collector") == 2
         assert "Traceback" not in server.output
-        assert "Transient" not in server.output.replace("collector: Transient", "")
+        assert "Transient" not in server.output.replace(f"{url}: Transient", "")
 
 
 def watched(tmp_path: Path, source: str) -> dict[str, str]:

@@ -80,7 +80,11 @@ def test_twice_under_load(serve: Serve) -> None:
         assert versions(chain) == sorted(versions(chain)), "no client falls back to an older version"
     check(server, exchanges)
     assert post(server.url, "/total", {"key": "own", "amount": 0}).body["total"] == 16
+    # What the versions before have answered counts too.
+    enough = len(exchanges) + len(asked) * 2
+    server.until_status(lambda report: report["totals"]["answered"] >= enough, "all that was answered")
     assert server.stop() == 0
+    assert int(server.until(r"Stopped in .* (\d+) answered")[1]) >= enough
     server.args = ("3",)
     server.start()
     assert post(server.url, "/total", {"key": "own", "amount": 0}).body["total"] == 16

@@ -52,6 +52,8 @@ def test_they_count(opened) -> None:
     meter = opened(lambda group: group.meter("paid", time_span_in_seconds=10))
     meter.mark_event(5)
     meter.mark_event()
+    with pytest.raises(ValueError, match=r"mark_event\(-1\)"):
+        meter.mark_event(-1)
     assert meter.get_count() == 6
     assert meter.get_rate() == pytest.approx(0.6)
     opened(lambda group: group.distribution("size")).update(7)

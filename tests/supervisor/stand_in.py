@@ -48,6 +48,8 @@ class StandIn:
             self.tell(wire.FAILED, {"text": "error: open() of total raised", "exit_code": 78})
             self.transport.close(linger_ms=1000)
             return 78
+        if self.habit == "never ready":
+            time.sleep(60)
         if self.habit == "slow":
             time.sleep(1.5)
         page.publish({"answered": 3})

@@ -19,7 +19,9 @@ from typing import Any
 import pytest
 
 from mini_flink import folder as folders
-from mini_flink.asking import UnavailableError, query
+from mini_flink.asking import RefusedError, UnavailableError, ask, query
+from mini_flink.errors import EXIT_CONFIG
+from mini_flink.jobs import JobTarget
 from mini_flink.procfs import start_time
 from mini_flink.supervisor.runtime_folder import remove_runtime_folder
 
@@ -41,7 +43,7 @@ env.execute("running-total")
 class Server:
     """A server under test, its output collected while it runs."""
 
-    def __init__(self, tmp_path: Path, habits: dict[str, str], settings: dict[str, Any]) -> None:
+    def __init__(self, tmp_path: Path, habits: dict[str, str], settings: dict[str, Any], *more: str) -> None:
         self.data_dir = str(tmp_path / "state")
         known = {"port": 0, "workers": 2, "gateways": 2, "data_dir": self.data_dir, "admin": False}
         self.settings = {**known, **settings}
@@ -53,6 +55,7 @@ class Server:
                 "tests.supervisor.run_server",
                 str(tmp_path / "job.py"),
                 json.dumps(self.settings),
+                *more,
             ],
             cwd=ROOT,
             env={**os.environ, "STAND_IN": json.dumps(habits), "TMPDIR": str(tmp_path)},
@@ -124,8 +127,8 @@ Run = Callable[..., Server]
 def run(tmp_path: Path) -> Iterator[Run]:
     servers: list[Server] = []
 
-    def start(habits: dict[str, str] | None = None, **settings: Any) -> Server:
-        servers.append(Server(tmp_path, habits or {}, settings))
+    def start(habits: dict[str, str] | None = None, *more: str, **settings: Any) -> Server:
+        servers.append(Server(tmp_path, habits or {}, settings, *more))
         return servers[-1]
 
     yield start
@@ -167,6 +170,17 @@ def test_it_serves_says_so_and_stops_cleanly(run: Run) -> None:
     assert folders.read_run(server.data_dir) is None
     order = [server.said(name)[-1].split()[0] for name in ("w0", "g0")]
     assert order == ["13", "13"], "everybody was told to stop"
+
+
+def test_a_job_that_never_loads_is_called_off(run: Run, tmp_path: Path) -> None:
+    server = run({"resharder": "never ready"}, "200", workers=1, gateways=1)
+    server.until("Stop    Ctrl-C")
+    job = JobTarget.parse("newer.py", directory=str(tmp_path)).as_dict()
+    with pytest.raises(RefusedError, match=r"newer\.py was still loading after .*newer\.py\)") as refused:
+        ask(server.data_dir, "upgrade", {"job": job}, limit_s=30)
+    assert refused.value.exit_code == EXIT_CONFIG
+    assert "then upgrade again" in refused.value.help
+    assert server.status()["state"] == "serving"
 
 
 def test_nothing_is_left_behind(run: Run) -> None:

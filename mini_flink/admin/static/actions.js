@@ -15,6 +15,8 @@ const KINDS = {
   dlq_retry: { title: "Retry dead letters", does: "Hands the records to their operator again. What fails once more is a dead letter again.", confirm: "count", elsewhere: true },
   dlq_drop: { title: "Drop dead letters", does: "Deletes the records for good. Export them first if they may be wanted.", confirm: "job", elsewhere: true },
 };
+// As the option "workers" has it.
+const MAX_WORKERS = 128;
 const OVER = new Set(["done", "failed", "skipped"]);
 // Also while it is rescaled behind its closed door.
 const isDrained = (state) => /^drain(ed|ing)/.test(state.tick?.state ?? "");
@@ -52,11 +54,14 @@ const argsOf = (kind, given, form, plan) => {
   return { ...given, workers: Number(form.get("workers")), ...parallelisms };
 };
 
+const changes = (kind, { workers, parallelisms = {} }, plan) =>
+  KINDS[kind].asks !== "scale" || workers !== plan.workers || Object.entries(parallelisms).some(([id, many]) => plan.nodes.find((node) => node.id === id)?.parallelism !== many);
+
 const Scale = ({ plan, ask }) => {
   const able = plan.nodes.filter((node) => !node.in_gateway);
   const [operator, setOperator] = useState("");
   useEffect(ask, [operator]);
-  return html`<label>Workers <input name="workers" type="number" min="1" max="64" required defaultValue=${plan.workers} onChange=${ask} /></label>
+  return html`<label>Workers <input name="workers" type="number" min="1" max=${MAX_WORKERS} required defaultValue=${plan.workers} onChange=${ask} /></label>
     <label>Subtasks of <select name="operator" value=${operator} onChange=${(event) => setOperator(event.target.value)}>
       <option value="">no operator: as they are</option>${able.map((node) => html`<option key=${node.id} value=${node.id}>${node.name}, now ${node.parallelism}</option>`)}
     </select></label>
@@ -71,9 +76,11 @@ export const ActionDialog = ({ state, asked, close }) => {
   const [told, setTold] = useState({ text: null, error: null });
   const [typed, setTyped] = useState("");
   const [sent, setSent] = useState(false);
+  const [isSame, setSame] = useState(false);
   useEffect(() => dialog.current.showModal(), []);
   const chosen = () => argsOf(kind, args, new FormData(form.current), state.plan);
   const ask = () => {
+    setSame(!changes(kind, chosen(), state.plan));
     api("ops", { kind, args: chosen(), dry_run: true }).then(
       (answer) => setTold({ text: answer.text, error: null }),
       (error) => setTold({ text: null, error: error.message }),
@@ -82,7 +89,7 @@ export const ActionDialog = ({ state, asked, close }) => {
   useEffect(ask, []);
   const send = async (event) => {
     event.preventDefault();
-    if (sent || isBlocked) return;
+    if (sent || isBlocked || isSame) return;
     setSent(true);
     const expect = { plan_hash: state.plan.plan_hash, ...(args.all ? { count: many } : {}) };
     try {
@@ -102,11 +109,11 @@ export const ActionDialog = ({ state, asked, close }) => {
       <h2 id="dialog-title">${about.title}${many ? ` (${count(many)})` : ""}</h2>
       <p>${about.does}</p>
       ${about.asks === "scale" ? html`<${Scale} plan=${state.plan} ask=${ask} />` : ""}
-      <p class="effect" role="status">${told.text ?? (told.error ? "" : "Asking the server what this would do…")}</p>
-      ${told.error ? html`<${Problem}>${told.error}<//>` : ""}
+      <p class="effect" role="status">${isSame ? "Nothing would change: choose another number." : told.text ?? (told.error ? "" : "Asking the server what this would do…")}</p>
+      ${told.error && !isSame ? html`<${Problem}>${told.error}<//>` : ""}
       ${wanted === null ? "" : html`<label>To confirm, type ${about.confirm === "job" ? "the job's name" : "how many"}: <b>${wanted}</b>
         <input name="typed" autocomplete="off" value=${typed} onInput=${(event) => setTyped(event.target.value)} /></label>`}
-      <p class="buttons"><button type="button" onClick=${() => dialog.current.close()}>Cancel</button> <button class="go" disabled=${sent || isBlocked}>${about.title}</button></p>
+      <p class="buttons"><button type="button" onClick=${() => dialog.current.close()}>Cancel</button> <button class="go" disabled=${sent || isBlocked || isSame}>${about.title}</button></p>
     </form>
   </dialog>`;
 };
@@ -141,7 +148,6 @@ export const Actions = ({ state, open }) => {
   const offered = Object.keys(KINDS).filter((kind) => !KINDS[kind].elsewhere && state.kinds.includes(kind));
   const fits = (kind) => (kind === "resume" ? isDrained(state) : kind === "drain" ? !isDrained(state) : true);
   return html`<h1>Actions</h1>
-    ${state.readOnly ? html`<p class="problem">This page is read-only: the server takes no actions from here.</p>` : ""}
-    <ul class="actions">${offered.filter(fits).map((kind) => html`<li key=${kind}><button disabled=${state.readOnly} onClick=${() => open(kind)}>${KINDS[kind].title}…</button> <span>${KINDS[kind].does}</span></li>`)}</ul>
+    <ul class="actions">${offered.filter(fits).map((kind) => html`<li key=${kind}><button onClick=${() => open(kind)}>${KINDS[kind].title}…</button> <span>${KINDS[kind].does}</span></li>`)}</ul>
     <${Operations} state=${state} />`;
 };

@@ -44,7 +44,7 @@ export const api = async (path, body) => {
 class Feed {
   state = {
     plan: null, tick: null, points: [], turns: [], events: [], ops: {}, kinds: [],
-    readOnly: false, link: "connecting", locked: null, paused: false, stale: false, age: null,
+    link: "connecting", locked: null, paused: false, stale: false, age: null,
   };
   #heard = null;
   #last = null;
@@ -161,7 +161,7 @@ class Feed {
   async #begin(hello) {
     this.#hello = hello;
     const turns = turnsOf(hello.history ?? []);
-    this.change({ readOnly: Boolean(hello.read_only), events: hello.events ?? [], turns });
+    this.change({ events: hello.events ?? [], turns });
     await this.#getPlan(hello.plan_hash);
     // What was before this page, and operations begun elsewhere; without them it still shows what is now.
     api(`history?range=15m&series=${FIGURES.map((name) => `http.${name}`)}`).then(({ series }) => this.#recall(series), () => {});

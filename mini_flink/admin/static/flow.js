@@ -16,9 +16,18 @@ const errorShare = ({ rps, shed_rate: refused, err_rate: errors }) => {
   return errors === 0 ? 0 : Math.min(1, errors / Math.max(errors, rps + (refused ?? 0)));
 };
 
+// One second's share swings; the words of the verdict look further back too.
+const SHARE_MS = 5000;
+export const errorsLately = (points, until) => {
+  const shares = points.filter(({ ts }) => ts <= until && ts > until - SHARE_MS);
+  const sum = (name) => shares.reduce((all, point) => all + (point[name] ?? 0), 0);
+  return shares.some(({ err_rate: errors }) => isKnown(errors)) ? errorShare({ rps: sum("rps"), shed_rate: sum("shed_rate"), err_rate: sum("err_rate") }) : null;
+};
+
+// Each: its name, its value at a point, how it is written; and its value now, if that is not the last point's.
 const KPIS = [
   ["requests", (point) => point.rps, rate],
-  ["errors", errorShare, percent],
+  ["errors", errorShare, percent, errorsLately],
   ["refused", (point) => point.shed_rate, rate],
   ["p50", (point) => point.p50_us, took],
   ["p99", (point) => point.p99_us, took],
@@ -26,12 +35,12 @@ const KPIS = [
 ];
 
 // Then is the first point of the line that was measured: 15 minutes ago if the server has run that long.
-const Kpi = ({ name, pick, write, points, span, now }) => {
+const Kpi = ({ name, pick, write, lately, points, span, now, until }) => {
   const line = points.map((point) => [point.ts, pick(point)]);
   const then = line.find(([, value]) => isKnown(value));
   const isOld = then && span.until - then[0] > 60_000;
   return html`<li class="kpi" data-kpi=${name}>
-    <span class="name">${name}</span> <strong>${write(pick(now), now.rps)}</strong>
+    <span class="name">${name}</span> <strong>${write(lately ? lately(points, until) : pick(now), now.rps)}</strong>
     <${Spark} points=${line} span=${span} label=${`${name} over ${ago(span.until - span.since).replace(" ago", "")}`} />
     <span class="was">${isOld ? `${ago(span.until - then[0])}: ${write(then[1])}` : ""}</span>
   </li>`;
@@ -39,7 +48,7 @@ const Kpi = ({ name, pick, write, points, span, now }) => {
 
 export const Kpis = ({ tick, points, span }) =>
   html`<ul class="kpis" aria-label="Key figures">
-    ${KPIS.map(([name, pick, write]) => html`<${Kpi} key=${name} name=${name} pick=${pick} write=${write} points=${points} span=${span} now=${tick.http} />`)}
+    ${KPIS.map(([name, pick, write, lately]) => html`<${Kpi} key=${name} name=${name} pick=${pick} write=${write} lately=${lately} points=${points} span=${span} now=${tick.http} until=${tick.ts} />`)}
   </ul>`;
 
 const SIGNS = { died: "✕", back: "R", serving: "▸", snapshot: "S", snapshot_failed: "✕", dead_letters: "L", rescale: "P", upgrade: "U", reload: "U", stopping: "■", draining: "D", drained: "D", resumed: "▸" };

@@ -73,9 +73,9 @@ const Deeds = ({ group, many, state, open, children }) => {
     );
   };
   return html`<p class="buttons start">${children}
-    <button disabled=${state.readOnly} onClick=${act("dlq_retry")}>Retry ${these} ${count(many)}…</button>
+    <button onClick=${act("dlq_retry")}>Retry ${these} ${count(many)}…</button>
     <button onClick=${take}>Export as JSON</button>
-    <button disabled=${state.readOnly} onClick=${act("dlq_drop")}>Drop ${these} ${count(many)}…</button>
+    <button onClick=${act("dlq_drop")}>Drop ${these} ${count(many)}…</button>
     <span class="soft" role="status">${said}</span>
   </p>`;
 };
@@ -93,8 +93,8 @@ const Letter = ({ letter, state, open, isOpen }) => {
     <h3>Payload</h3><pre tabindex="0">${whole?.value ?? letter.value ?? "not shown here: payloads are switched off (admin_payloads)"}</pre>
     <h3>Traceback <${Copy} text=${trace} /></h3><pre tabindex="0">${trace}</pre>
     <p>${letter.request_id ? `Request ${letter.request_id}` : "Failed when it was retried"}, worker ${letter.worker}.</p>
-    <p class="buttons start"><button disabled=${state.readOnly} onClick=${() => open("dlq_retry", one, 1)}>Retry…</button>
-      <button disabled=${state.readOnly} onClick=${() => open("dlq_drop", one, 1)}>Drop…</button></p>
+    <p class="buttons start"><button onClick=${() => open("dlq_retry", one, 1)}>Retry…</button>
+      <button onClick=${() => open("dlq_drop", one, 1)}>Drop…</button></p>
   </details>`;
 };
 

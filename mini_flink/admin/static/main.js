@@ -100,8 +100,15 @@ const Theme = () => {
 
 const Every = () => html`<label><span>Every</span> <select onChange=${(event) => feed.every(Number(event.target.value))}><option value="1000">1 s</option><option value="5000">5 s</option><option value="30000">30 s</option></select></label>`;
 
-const Nav = ({ current, dead }) =>
-  html`<nav aria-label="Views"><ul>${Object.entries(VIEWS).map(([name, [title]]) => html`<li key=${name}><a href="#/${name}" aria-current=${name === current ? "page" : null}>${title}${name === "deadletters" && dead > 0 ? html` <span class="badge">${count(dead)}</span>` : ""}</a></li>`)}</ul></nav>`;
+// On a phone the tabs are wider than the screen: the chosen one is brought into it.
+const Nav = ({ current, dead }) => {
+  const list = useRef(null);
+  useEffect(() => {
+    const chosen = list.current.querySelector("[aria-current]");
+    list.current.scrollLeft = chosen.offsetLeft - (list.current.clientWidth - chosen.offsetWidth) / 2;
+  }, [current, dead > 0]);
+  return html`<nav aria-label="Views"><ul ref=${list}>${Object.entries(VIEWS).map(([name, [title]]) => html`<li key=${name}><a href="#/${name}" aria-current=${name === current ? "page" : null}>${title}${name === "deadletters" && dead > 0 ? html` <span class="badge">${count(dead)}</span>` : ""}</a></li>`)}</ul></nav>`;
+};
 
 const Page = () => {
   const [state, setState] = useState(feed.state);

@@ -33,6 +33,9 @@ export const Latency = ({ state, route, go }) => {
     <${Table} caption="Percentiles" columns=${["Where", "p50", "p95", "p99", `p99 over ${RANGES[range]}`]} rows=${rows} empty="Waiting for the first second." />`;
 };
 
+// Who has nothing to get on with is not waited for; of one that is not there nothing is known.
+const heard = (process) => (process.hb_ms === null && process.pid ? NONE : millis(process.hb_ms));
+
 const unlessWorker = (process, words) => (process.role === "worker" ? words : NONE);
 
 export const Processes = ({ state }) => {
@@ -40,12 +43,12 @@ export const Processes = ({ state }) => {
     key: each.id,
     cells: [
       each.role === "worker" || each.role === "gateway" ? `${each.role} ${each.index}` : each.role, html`<${State} state=${stateOf(each)} data-process=${each.id} />`, percent(each.cpu), bytes(each.rss), count(each.restarts), count(each.restarts_1h),
-      each.last_exit ?? NONE, seconds(each.uptime_s), unlessWorker(each, millis(each.hb_ms)), unlessWorker(each, percent(each.busy)), unlessWorker(each, bytes(each.state_bytes)), each.pid ? text(each.pid) : NONE, html`<span class="long">${each.why || NONE}</span>`,
+      each.last_exit ?? NONE, seconds(each.uptime_s), unlessWorker(each, heard(each)), unlessWorker(each, percent(each.busy)), unlessWorker(each, bytes(each.state_bytes)), each.pid ? text(each.pid) : NONE, html`<span class="long">${each.why || NONE}</span>`,
     ],
   }));
   const columns = ["Process", "State", "CPU", "Memory", "Restarts", "In 1 h", "Last exit", "Uptime", "Heard of", "Busy", "State size", "PID", "Why"];
   return html`<h1>Processes</h1>
-    <p>CPU is of one core. "Heard of" is how long ago a worker has last got on with its work.</p>
+    <p>CPU is of one core. "Heard of" is how long ago a worker has last got on with its work; – if it has none.</p>
     <${Table} caption="Processes" columns=${columns} rows=${rows} empty="Waiting for the first second." />`;
 };
 
@@ -53,15 +56,15 @@ export const Snapshots = ({ state, open }) => {
   const asked = useAsked("snapshots", 5000);
   const snap = state.tick?.snap ?? {};
   const disk = state.tick?.disk ?? {};
-  const inSeconds = (ms) => seconds(ms === null || ms === undefined ? null : ms / 1000);
+  const more = asked.content?.more ?? 0;
   const rows = (asked.content?.snapshots ?? []).map((each) => ({
     key: each.id,
-    cells: [text(each.id), text(each.kind), clock(Date.parse(each.created_at)), inSeconds(each.duration_ms), bytes(each.total_bytes)],
+    cells: [text(each.id), text(each.kind), clock(Date.parse(each.created_at)), millis(each.duration_ms), bytes(each.total_bytes)],
   }));
   return html`<h1>Snapshots</h1>
     <${Facts} facts=${[
       ["Last good one", snap.id ? `${snap.id}, ${seconds(snap.age_s)} ago` : "none yet"],
-      ["Took, size", snap.id ? `${inSeconds(snap.dur_ms)}, ${bytes(snap.bytes)}` : NONE],
+      ["Took, size", snap.id ? `${millis(snap.dur_ms)}, ${bytes(snap.bytes)}` : NONE],
       ["Completed, failed", `${count(snap.completed)}, ${count(snap.failed)}${snap.failed_in_a_row > 0 ? ` (${snap.failed_in_a_row} in a row)` : ""}`],
       ["Every", snap.interval_s ? seconds(snap.interval_s) : "only when asked for"],
       ["Log to redo if all died now", snap.replay_s === null || snap.replay_s === undefined ? "?" : `about ${seconds(snap.replay_s)}`],
@@ -69,7 +72,8 @@ export const Snapshots = ({ state, open }) => {
       ["Kept in", text(asked.content?.location)],
       snap.last_failure && ["Last failure", snap.last_failure],
     ]} />
-    <p><button onClick=${() => open("savepoint")} disabled=${state.readOnly}>Take a savepoint…</button></p>
+    <p><button onClick=${() => open("savepoint")}>Take a savepoint…</button></p>
     ${asked.error ? html`<${Problem}>${asked.error}<//>` : ""}
-    <${Table} caption="Snapshots on disk" columns=${["Id", "Kind", "Created", "Took", "Size"]} rows=${rows} empty="No snapshots yet." />`;
+    <${Table} caption="Snapshots on disk" columns=${["Id", "Kind", "Created", "Took", "Size"]} rows=${rows} empty="No snapshots yet." />
+    ${more > 0 ? html`<p class="soft">${count(more)} older ones: <code>mini_flink snapshot list</code> shows all.</p>` : ""}`;
 };
