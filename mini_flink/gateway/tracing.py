@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager
 from mini_flink.gateway.bodies import Incoming
 from mini_flink.gateway.port import Answer, Done, Trace
 from mini_flink.tracing import context
-from mini_flink.tracing.base import Attributes, Span, Tracing, tell_failure
+from mini_flink.tracing.base import Attributes, Span, Start, Tracing, tell_failure
 
 RESPONSE_HEADER = b"traceresponse"
 
@@ -42,7 +42,7 @@ class RequestTracer:
             "url.scheme": "http",
         }
         above = b"" if parent is None else parent.encode()
-        span = self._tracing.start(f"{incoming.method} {route}", "server", above, attributes)
+        span = self._tracing.start(Start(f"{incoming.method} {route}", "server", above, attributes))
         return RequestTrace(self._tracing, span)
 
 

@@ -9,13 +9,27 @@ from __future__ import annotations
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from mini_flink.failures import type_name
 
 Value = str | int | float | Sequence[str]
 Attributes = Mapping[str, Value]
 Kind = Literal["server", "consumer", "internal"]
+
+
+class Start(NamedTuple):
+    """What is known of a span that begins now, or began at ``start_ns`` (Unix time).
+
+    ``parent`` is the context of another span; empty it begins a trace.
+    """
+
+    name: str
+    kind: Kind
+    parent: bytes
+    attributes: Attributes
+    links: Sequence[bytes] = ()
+    start_ns: int | None = None
 
 
 class Span(Protocol):
@@ -50,17 +64,8 @@ def tell_failure(span: Span, error: BaseException, error_id: str) -> None:
 class Tracing(Protocol):
     """Where spans go."""
 
-    def start(
-        self,
-        name: str,
-        kind: Kind,
-        parent: bytes,
-        attributes: Attributes,
-        *,
-        links: Sequence[bytes] = (),
-        start_ns: int | None = None,
-    ) -> Span:
-        """A span that began now, or at ``start_ns`` (Unix time); without a parent it begins a trace."""
+    def start(self, start: Start) -> Span:
+        """A span begins, or has begun."""
 
     def current(self, span: Span) -> AbstractContextManager[None]:
         """Within it what user code starts, or calls elsewhere, belongs to the span."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from mini_flink.tracing.base import Attributes, Kind, Span, Value
+from mini_flink.tracing.base import Attributes, Kind, Span, Start, Value
 from mini_flink.tracing.context import SAMPLED, Context, decode
 
 
@@ -52,20 +52,17 @@ class MemoryTracing:
         self.within: list[Span] = []
         self.closed = False
 
-    def start(
-        self,
-        name: str,
-        kind: Kind,
-        parent: bytes,
-        attributes: Attributes,
-        *,
-        links: Sequence[bytes] = (),
-        start_ns: int | None = None,
-    ) -> MemorySpan:
+    def start(self, start: Start) -> MemorySpan:
         number = len(self.spans) + 1
-        above = decode(parent) if parent else Context(number, 0, SAMPLED)
+        above = decode(start.parent) if start.parent else Context(number, 0, SAMPLED)
         span = MemorySpan(
-            name, kind, parent, above._replace(span_id=number), dict(attributes), tuple(links), start_ns
+            start.name,
+            start.kind,
+            start.parent,
+            above._replace(span_id=number),
+            dict(start.attributes),
+            tuple(start.links),
+            start.start_ns,
         )
         self.spans.append(span)
         return span

@@ -36,7 +36,7 @@ from opentelemetry.trace.status import StatusCode
 
 from mini_flink.events import Say
 from mini_flink.failures import printable
-from mini_flink.tracing.base import Attributes, Kind, Span
+from mini_flink.tracing.base import Attributes, Kind, Span, Start
 from mini_flink.tracing.context import Context, decode
 
 CLOSE_S = 1.0
@@ -99,27 +99,18 @@ class OtelTracing:
         provider.add_span_processor(self._processor)
         return provider
 
-    def start(
-        self,
-        name: str,
-        kind: Kind,
-        parent: bytes,
-        attributes: Attributes,
-        *,
-        links: Sequence[bytes] = (),
-        start_ns: int | None = None,
-    ) -> OtelSpan:
+    def start(self, start: Start) -> OtelSpan:
         above = contexts.Context()  # not the current one, whatever that may be
-        if parent:
-            above = trace.set_span_in_context(NonRecordingSpan(_place(parent)), above)
+        if start.parent:
+            above = trace.set_span_in_context(NonRecordingSpan(_place(start.parent)), above)
         return OtelSpan(
             self._tracer.start_span(
-                name,
+                start.name,
                 context=above,
-                kind=_KINDS[kind],
-                attributes=attributes,
-                links=[trace.Link(_place(link)) for link in links],
-                start_time=start_ns,
+                kind=_KINDS[start.kind],
+                attributes=start.attributes,
+                links=[trace.Link(_place(link)) for link in start.links],
+                start_time=start.start_ns,
             )
         )
 

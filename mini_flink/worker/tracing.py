@@ -19,7 +19,7 @@ from mini_flink import ids, keys, wire
 from mini_flink.core.base import Meter, Ran
 from mini_flink.errors import RecordError
 from mini_flink.plan import Plan
-from mini_flink.tracing.base import Attributes, Span, Tracing, Value, tell_failure
+from mini_flink.tracing.base import Attributes, Span, Start, Tracing, Value, tell_failure
 from mini_flink.tracing.context import decode
 
 
@@ -51,7 +51,7 @@ class WorkerTracer:
     def record(self, context: bytes, record: wire.Record, waited_s: float, commit: int) -> Iterator[bytes]:
         chain = self._chains.get(record.stage, [])
         name = chain[0] if chain else f"stage {record.stage}"
-        span = self._tracing.start(name, "consumer", context, self._about(record, chain, waited_s))
+        span = self._tracing.start(Start(name, "consumer", context, self._about(record, chain, waited_s)))
         if commit != self._holding:
             self._spans, self._holding = [], commit
         self._spans.append(span)
@@ -116,5 +116,5 @@ class WorkerTracer:
         for span in spans:
             traces[decode(span.context).trace_id].append(span.context)
         for first, *others in traces.values():
-            start = self._tracing.start
-            start("commit", "internal", first, about, links=others, start_ns=self._began_ns).end()
+            start = Start("commit", "internal", first, about, others, self._began_ns)
+            self._tracing.start(start).end()

@@ -33,13 +33,16 @@ class Ended(NamedTuple):
 class Running:
     """A command that goes on beside the test. Run in the folder of the tests, on ``server``'s data folder."""
 
-    def __init__(self, server: Server, name: str, *words: str, args: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, server: Server, name: str, *words: str, args: tuple[str, ...] = (), stdin: int | None = None
+    ) -> None:
         self._said = ""
         command = [*name.split(), *words, "--data-dir", str(server.data_dir)]
         tail = ["--", *args] if args else []
         self._process = subprocess.Popen(
             [sys.executable, "-m", "mini_flink", *command, *tail],
             cwd=ROOT,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import pty
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.client import post
-from tests.e2e.commands import Points, run
+from tests.e2e.commands import Ended, Points, Running, run
 from tests.e2e.conftest import Serve
-from tests.e2e.server import JOBS
+from tests.e2e.server import JOBS, Server
+
+
+def asked(server: Server, typed: bytes, name: str, *words: str) -> Ended:
+    """What becomes of a command that asks a person."""
+    master, terminal = pty.openpty()
+    try:
+        os.write(master, typed)
+        return Running(server, name, *words, stdin=terminal).wait()
+    finally:
+        os.close(terminal)
+        os.close(master)
 
 
 def test_a_retried_letter_counts_once_also_after_kills(serve: Serve) -> None:
@@ -22,6 +35,8 @@ def test_a_retried_letter_counts_once_also_after_kills(serve: Serve) -> None:
     assert (letter["key"], letter["operator"]) == ("'a'", "total")
     assert letter["frames"]
     assert run(server, "dead-letters retry", "--all").code == 2, "several want --yes"
+    assert asked(server, b"n\n", "dead-letters retry", "--all").code == 1, "declined"
+    assert asked(server, b"\x04", "dead-letters retry", "--all").code == 130, "left at the question"
     retried = run(server, "dead-letters retry", "--all", "--yes", "--json")
     assert retried.json() == {"retried": 2, "skipped": 0}
     server.kill_all()

@@ -13,6 +13,7 @@ from mini_flink.core.channel import TRACES_LIMIT, Outbound
 from mini_flink.datastream import KeyedProcessFunction, StreamExecutionEnvironment
 from mini_flink.gateway.bodies import Incoming
 from mini_flink.gateway.tracing import RequestTracer
+from mini_flink.tracing.base import Start
 from mini_flink.tracing.context import Context, decode
 from mini_flink.tracing.memory import MemorySpan, MemoryTracing
 from tests.tracing.twins import traced
@@ -278,7 +279,7 @@ def test_a_channel_keeps_so_many_contexts_and_no_more() -> None:
 
 
 def test_a_span_ends_once() -> None:
-    span: MemorySpan = MemoryTracing().start("a", "internal", b"", {})
+    span: MemorySpan = MemoryTracing().start(Start("a", "internal", b"", {}))
     span.end()
     with pytest.raises(RuntimeError):
         span.end()
