@@ -90,6 +90,14 @@ def test_what_flows_is_seen(server: Server, admin: httpx.Client) -> None:
     } <= families
 
 
+def test_what_is_not_under_way_cannot_be_called_off(admin: httpx.Client) -> None:
+    told = admin.post("/api/v1/ops", json={"kind": "cancel", "dry_run": True}).json()
+    assert "everything goes back" in told["text"]
+    begun = admin.post("/api/v1/ops", json={"kind": "cancel"}).json()
+    over = until(lambda: ended(admin, begun["id"]), "it is refused")
+    assert (over["state"], over["text"]) == ("failed", "nothing is being changed")
+
+
 def test_a_savepoint_is_taken_and_logged_with_who_asked(server: Server, admin: httpx.Client) -> None:
     told = admin.post("/api/v1/ops", json={"kind": "savepoint", "dry_run": True}).json()
     assert "writes all state of 2 workers" in told["text"]

@@ -10,6 +10,7 @@ import { Problem, Table } from "./parts.js";
 const KINDS = {
   savepoint: { title: "Take a savepoint", does: "Writes the whole state to a folder that is kept until it is deleted. Serving goes on." },
   rescale: { title: "Rescale", does: "Changes the number of workers, or of an operator's subtasks. Requests wait while state moves; none is lost.", asks: "scale", over: "state has moved" },
+  cancel: { title: "Call off the change", does: "Ends the rescale, upgrade or reload that is under way: the server goes on as it was before.", over: "called off" },
   drain: { title: "Drain", does: "Lets nobody in, answers what is in flight, and writes everything down. New requests get 503 until it is resumed.", confirm: "job", over: "the door is closed, workers are at rest" },
   resume: { title: "Resume", does: "Lets requests in again after a drain.", over: "requests are let in again" },
   dlq_retry: { title: "Retry dead letters", does: "Hands the records to their operator again. What fails once more is a dead letter again.", confirm: "count", elsewhere: true },
@@ -20,6 +21,9 @@ const MAX_WORKERS = 128;
 const OVER = new Set(["done", "failed", "skipped"]);
 // Also while it is rescaled behind its closed door.
 const isDrained = (state) => /^drain(ed|ing)/.test(state.tick?.state ?? "");
+
+const isChanging = (state) => /[(]/.test(state.tick?.state ?? "");
+const FITS = { cancel: isChanging, resume: isDrained, drain: (state) => !isDrained(state) };
 
 const follow = async (id) => {
   while (!OVER.has(feed.state.ops[id]?.state)) {
@@ -146,7 +150,7 @@ export const Operations = ({ state }) => {
 
 export const Actions = ({ state, open }) => {
   const offered = Object.keys(KINDS).filter((kind) => !KINDS[kind].elsewhere && state.kinds.includes(kind));
-  const fits = (kind) => (kind === "resume" ? isDrained(state) : kind === "drain" ? !isDrained(state) : true);
+  const fits = (kind) => FITS[kind]?.(state) ?? true;
   return html`<h1>Actions</h1>
     <ul class="actions">${offered.filter(fits).map((kind) => html`<li key=${kind}><button onClick=${() => open(kind)}>${KINDS[kind].title}…</button> <span>${KINDS[kind].does}</span></li>`)}</ul>
     <${Operations} state=${state} />`;
