@@ -134,7 +134,7 @@ def call_off(server: Server, folder: Path, number: signal.Signals) -> None:
     assert refused.value.exit_code == EXIT_TRY_AGAIN
     asker.send(number)
     why = "whoever asked for it has ended" if number == signal.SIGKILL else "it was called off"
-    server.until(f"upgrade came to nothing, the server goes on as it was: {why}", since)
+    server.until(f"upgrade by .* came to nothing, the server goes on as it was: {why}", since)
     server.until_status(lambda report: report["state"] == "serving", "the end of the upgrade")
     assert children(server).keys() == before
     assert asker.wait().code == (-number if number == signal.SIGKILL else EXIT_INTERRUPTED)
@@ -290,7 +290,7 @@ def test_ctrl_c_calls_it_off(serve: Serve) -> None:
     going.interrupt()
     ended = going.wait()
     assert (ended.code, "called off" in ended.err) == (130, True)
-    server.until("upgrade came to nothing, the server goes on as it was: it was called off")
+    server.until("upgrade by .* came to nothing, the server goes on as it was: it was called off")
     server.until_status(lambda status: status["state"] == "serving", "the end of the upgrade")
     assert versions([post(server.url, "/total", {"key": "k1", "amount": 1})]) == ["1"]
     assert upgrade(server, "2").code == 0

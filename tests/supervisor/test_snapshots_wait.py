@@ -77,7 +77,7 @@ def test_who_waits_for_a_savepoint_hears_of_the_change(
 ) -> None:
     director, _, _ = waiting
     told: list[Any] = []
-    director.ask(None, told.append, told.append)
+    director.ask(None, told.append, told.append, "")
     director.step(0, serving=True)
     assert told == []
     director.suspend(WHY)
