@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.pages import browser, context, page, shared
-from tests.e2e.server import Server
+from tests.e2e.server import JOBS, Server
 
 __all__ = ["browser", "context", "page", "shared"]
 
@@ -38,3 +38,18 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     for server in servers:
         server.clean_up()
     assert [line for server in servers if not server.clumsy for line in server.surprises()] == []
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Path:
+    """A file that the requests of the gated job wait for."""
+    return tmp_path / "gate"
+
+
+@pytest.fixture
+def gated(serve: Serve, gate: Path) -> Callable[..., Server]:
+    def start(*options: str) -> Server:
+        patient = ("--workers", "1", "--gateways", "1", "--hang-timeout-ms", "0")
+        return serve(JOBS / "gated.py", *patient, *options, args=[str(gate)]).start()
+
+    return start

@@ -20,21 +20,6 @@ from tests.e2e.conftest import Serve
 from tests.e2e.server import JOBS, ROOT, Server
 
 
-@pytest.fixture
-def gate(tmp_path: Path) -> Path:
-    """A file that the requests of the gated job wait for."""
-    return tmp_path / "gate"
-
-
-@pytest.fixture
-def gated(serve: Serve, gate: Path) -> Callable[..., Server]:
-    def start(*options: str) -> Server:
-        patient = ("--workers", "1", "--gateways", "1", "--hang-timeout-ms", "0")
-        return serve(JOBS / "gated.py", *patient, *options, args=[str(gate)]).start()
-
-    return start
-
-
 def ask(server: Server, requests: int) -> Load:
     """So many requests at once, all of which come to the gate."""
     load = Load(lambda: server.url, "/wait", [[{"n": number}] for number in range(requests)]).start()

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 
 from tests.e2e import ledgers
 from tests.e2e.client import Exchange, Load, post
@@ -84,21 +83,6 @@ def test_under_load_nobody_fails_and_who_is_refused_has_changed_nothing(serve: S
 
 
 # --- in flight --------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def gate(tmp_path: Path) -> Path:
-    """A file that the requests of the gated job wait for."""
-    return tmp_path / "gate"
-
-
-@pytest.fixture
-def gated(serve: Serve, gate: Path) -> Callable[..., Server]:
-    def start(*options: str) -> Server:
-        patient = ("--workers", "1", "--gateways", "1", "--hang-timeout-ms", "0")
-        return serve(JOBS / "gated.py", *patient, *options, args=[str(gate)]).start()
-
-    return start
 
 
 def waiting(server: Server, numbers: range, pending: int) -> Load:
